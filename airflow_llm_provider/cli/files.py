@@ -1,0 +1,58 @@
+"""What the commands share: reading the files they are given, and saying what is wrong with them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.workflow.model import Workflow
+from dag_factory.diagnostics import Diagnostic
+from dag_factory.read import ReadResult, read_file, read_folder
+
+__all__ = ["one_workflow", "read_path", "report"]
+
+
+def read_path(path: str) -> ReadResult:
+    """Read a file, or all workflow files of a folder.
+
+    Raises:
+        ConfigurationError: There is nothing at that path.
+    """
+    if not Path(path).exists():
+        raise ConfigurationError(f"there is no file or folder {path!r}")
+    return read_folder(path) if Path(path).is_dir() else read_file(path)
+
+
+def report(diagnostics: Iterable[Diagnostic]) -> None:
+    """Write diagnostics to the error stream, each with the line it is about."""
+    for item in diagnostics:
+        print(item.excerpt(), file=sys.stderr)
+
+
+def one_workflow(path: str, name: str | None) -> Workflow | None:
+    """Read the one workflow that a command works on.
+
+    Args:
+        path: The file.
+        name: Which of the file's workflows; None when it holds only one.
+
+    Returns:
+        The workflow; None when the file has errors, which were reported.
+
+    Raises:
+        ConfigurationError: There is no such file or workflow, or the file holds several and none is named.
+    """
+    if Path(path).is_dir():
+        raise ConfigurationError(f"{path!r} is a folder; name one workflow file")
+    result = read_path(path)
+    report(result.diagnostics)
+    if result.errors:
+        return None
+    names = [workflow.name for workflow in result.workflows]
+    if name is None and len(names) == 1:
+        return result.workflows[0]
+    if name in names:
+        return result.workflows[names.index(name)]
+    raise ConfigurationError(f"{path} holds {', '.join(map(repr, names))}; choose one with --workflow")

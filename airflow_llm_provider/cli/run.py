@@ -1,0 +1,88 @@
+"""``llm-orchestrator run``: a workflow in this process, from start to end."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import getpass
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_FAILED, EXIT_OK
+from airflow_llm_provider.errors import ConfigurationError
+
+__all__ = ["add_parser"]
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("run", help="run a workflow here, without Airflow")
+    parser.add_argument("file", metavar="FILE", help="workflow file")
+    parser.add_argument("--workflow", metavar="NAME", help="which workflow of the file")
+    parser.add_argument(
+        "--input",
+        metavar="JSON|FILE|-",
+        default="{}",
+        help="inputs: a JSON object, a JSON file, or - for standard input",
+    )
+    parser.add_argument("--config", metavar="FILE", help="orchestrator.yaml (default: $ORCHESTRATOR_CONFIG)")
+    parser.add_argument(
+        "--output",
+        choices=("text", "json"),
+        default="text",
+        help="what to write to standard output (default %(default)s)",
+    )
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.cli.files import one_workflow
+    from airflow_llm_provider.config.settings import load_settings
+    from airflow_llm_provider.engine.observer import Observer
+    from airflow_llm_provider.engine.result import RunResult
+    from airflow_llm_provider.engine.run import run_workflow
+    from airflow_llm_provider.engine.runtime import Runtime
+
+    inputs = _inputs(arguments.input)
+    workflow = one_workflow(arguments.file, arguments.workflow)
+    if workflow is None:
+        return EXIT_BAD_FILE
+    settings = load_settings(arguments.config)
+
+    async def go(observer: Observer) -> RunResult:
+        async with Runtime(settings=settings, observer=observer) as runtime:
+            return await run_workflow(workflow, inputs, runtime, user=getpass.getuser())
+
+    if arguments.output == "json":
+        result = asyncio.run(go(Observer()))
+        print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
+    else:
+        from airflow_llm_provider.cli.progress import Progress
+
+        with Progress(workflow) as progress:
+            result = asyncio.run(go(progress))
+        progress.summarize(result)
+    return EXIT_OK if result.state == "completed" else EXIT_FAILED
+
+
+def _inputs(given: str) -> dict[str, Any]:
+    text, where = given, "--input"
+    if given == "-":
+        text, where = sys.stdin.read(), "standard input"
+    elif not given.lstrip().startswith(("{", "[")):
+        where = given
+        try:
+            text = Path(given).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigurationError(
+                f"--input is neither a JSON object nor a file that can be read: {given}: {error.strerror}"
+            ) from error
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise ConfigurationError(f"{where} is not JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise ConfigurationError(f"{where} must be a JSON object that maps input names to values, not {text[:40]!r}")
+    return value

@@ -1,0 +1,172 @@
+"""What a supervisor keeps alive and how that is going, as data in two JSON files of one folder.
+
+``plan.json`` says which programs to run and how patiently, ``state.json`` how they are doing, and ``supervisor.lock``
+is held by the supervisor for as long as it lives. Whoever starts a supervisor writes the first; whoever watches reads
+the second. The programs inherit the supervisor's environment, so that no file here holds a secret.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+__all__ = [
+    "Component",
+    "ComponentState",
+    "Plan",
+    "Policy",
+    "State",
+    "is_supervised",
+    "lock",
+    "read_plan",
+    "read_state",
+    "write_plan",
+    "write_state",
+]
+
+Status = Literal["starting", "running", "waiting", "stopped"]
+
+
+@dataclass(frozen=True)
+class Component:
+    """A program to keep alive.
+
+    Attributes:
+        name: Its name in the state and of its log file.
+        command: Program and arguments.
+        probes: Addresses that must answer a GET, one after the other, before it counts as running; any status below
+            500 will do.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    probes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How patient the supervisor is, all in seconds.
+
+    Attributes:
+        backoff: Wait before the first restart; doubled for each further one.
+        longest_backoff: The longest wait.
+        stable: A component that ran this long starts counting its failures anew.
+        grace: Time between the request to end and the kill.
+    """
+
+    backoff: float = 0.5
+    longest_backoff: float = 30.0
+    stable: float = 60.0
+    grace: float = 10.0
+
+    def wait(self, failures: int) -> float:
+        """Give the wait before the restart after that many failures in a row (from 1)."""
+        return min(self.longest_backoff, self.backoff * 2.0 ** min(failures - 1, 30))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to keep alive; the order is that of starting, and reversed that of stopping."""
+
+    components: tuple[Component, ...]
+    folder: Path
+    policy: Policy = Policy()
+
+    @property
+    def file(self) -> Path:
+        """Where the plan itself is written."""
+        return self.folder / "plan.json"
+
+    def log(self, name: str) -> Path:
+        """Give the log file of a component, or of the ``supervisor`` itself."""
+        return self.folder / "logs" / f"{name}.log"
+
+
+@dataclass
+class ComponentState:
+    """How a component is doing.
+
+    Attributes:
+        status: ``waiting`` means for its next start, after it ended.
+        pid: Its process; None when it has none.
+        restarts: How often it was started again.
+        failures: How often it ended since it last ran for ``Policy.stable`` seconds.
+        last_exit: Exit code of its last end, negative for a signal.
+    """
+
+    status: Status = "stopped"
+    pid: int | None = None
+    restarts: int = 0
+    failures: int = 0
+    last_exit: int | None = None
+
+
+@dataclass
+class State:
+    """How all are doing; ``started`` is in seconds since the epoch."""
+
+    pid: int
+    started: float
+    components: dict[str, ComponentState] = field(default_factory=dict)
+
+
+def write_plan(plan: Plan) -> None:
+    """Write the plan into its folder."""
+    _replace(plan.file, {"components": [asdict(item) for item in plan.components], "policy": asdict(plan.policy)})
+
+
+def read_plan(folder: Path) -> Plan | None:
+    """Read what :func:`write_plan` wrote; None when there is no plan."""
+    data = _read(folder / "plan.json")
+    if data is None:
+        return None
+    parts = [Component(item["name"], tuple(item["command"]), tuple(item["probes"])) for item in data["components"]]
+    return Plan(tuple(parts), folder, Policy(**data["policy"]))
+
+
+def write_state(folder: Path, state: State) -> None:
+    """Write how the components are doing."""
+    _replace(folder / "state.json", asdict(state))
+
+
+def read_state(folder: Path) -> State | None:
+    """Read what :func:`write_state` wrote; None before the first start."""
+    data = _read(folder / "state.json")
+    if data is None:
+        return None
+    components = {name: ComponentState(**item) for name, item in data["components"].items()}
+    return State(data["pid"], data["started"], components)
+
+
+def is_supervised(folder: Path) -> bool:
+    """Tell whether a supervisor is at work on the folder; unlike a process id, its lock cannot become another's."""
+    with contextlib.suppress(FileNotFoundError), (folder / "supervisor.lock").open() as file:
+        return not lock(file.fileno())
+    return False
+
+
+def lock(descriptor: int) -> bool:
+    """Take the lock of an open file for as long as it stays open; False when another process holds it."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _read(path: Path) -> dict[str, dict] | None:  # type: ignore[type-arg]
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    except FileNotFoundError:
+        return None
+
+
+def _replace(path: Path, data: object) -> None:
+    # A reader never sees half a file.
+    scratch = path.with_suffix(".tmp")
+    scratch.write_text(json.dumps(data, indent=2), encoding="utf-8")
+    scratch.replace(path)

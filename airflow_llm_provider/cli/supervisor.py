@@ -1,0 +1,221 @@
+"""Keeps a handful of long-running programs alive, and leaves nothing behind when it ends.
+
+``airflow standalone`` starts the components and watches them die; this starts each in a session of its own, starts
+again one that ended (waiting longer each time it keeps ending), and stops all in reverse order. It knows nothing of
+Airflow: what to run stands in a :class:`~airflow_llm_provider.cli.supervision.Plan`.
+
+A component's helpers may move to process groups of their own, as Airflow's task processes do. On Linux the supervisor
+is therefore the one that orphans are handed to: whatever a dead component leaves is found among the supervisor's
+children and killed, so that a second scheduler never works beside the forks of the first. Should the supervisor itself
+be killed, the kernel tells the components to end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import httpx
+
+from airflow_llm_provider.cli.supervision import Component, ComponentState, Plan, State, lock, read_plan, write_state
+
+__all__ = ["main", "supervise"]
+
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
+_POLL = 0.1
+
+
+def supervise(plan: Plan) -> int:
+    """Keep the plan's components alive until SIGTERM, SIGINT or SIGHUP; a second signal cuts the grace short.
+
+    Returns:
+        0 after an orderly end, 1 when another supervisor is at work on the plan's folder.
+    """
+    plan.log("supervisor").parent.mkdir(parents=True, exist_ok=True)
+    with (plan.folder / "supervisor.lock").open("w") as file:
+        if not _lock_soon(file.fileno()):
+            _say(f"another supervisor is at work on {plan.folder}; stop it before starting a second")
+            return 1
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        asyncio.run(_Supervisor(plan).run())
+    return 0
+
+
+class _Supervisor:
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._state = State(os.getpid(), time.time(), {item.name: ComponentState() for item in plan.components})
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._stopping = asyncio.Event()
+        self._hurry = asyncio.Event()
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            loop.add_signal_handler(number, self._on_signal)
+        keepers = {item.name: asyncio.create_task(self._keep(item)) for item in self._plan.components}
+        await self._stopping.wait()
+        for name in reversed(keepers):
+            await self._end(name)
+            await keepers[name]
+        self._kill_orphans()
+
+    def _on_signal(self) -> None:
+        (self._hurry if self._stopping.is_set() else self._stopping).set()
+
+    async def _keep(self, component: Component) -> None:
+        name, state, policy = component.name, self._state.components[component.name], self._plan.policy
+        log = self._plan.log(name)
+        log.unlink(missing_ok=True)
+        while not self._stopping.is_set():
+            since = time.monotonic()
+            code = await self._run_once(component, state, log)
+            if self._stopping.is_set():
+                break
+            state.failures = 1 if time.monotonic() - since >= policy.stable else state.failures + 1
+            wait = policy.wait(state.failures)
+            state.status = "waiting"
+            self._publish()
+            _say(f"{name} ended with {_ending(code)}; it starts again in {wait:g} s; its log is {log}")
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait)
+            state.restarts += not self._stopping.is_set()
+        state.status = "stopped"
+        self._publish()
+
+    async def _run_once(self, component: Component, state: ComponentState, log: Path) -> int:
+        process = self._processes[component.name] = _start(component, log)
+        state.pid, state.status = process.pid, "starting"
+        self._publish()
+        probe = asyncio.create_task(self._probe(component, state))
+        await _until(lambda: process.poll() is not None)
+        probe.cancel()
+        del self._processes[component.name]
+        _kill_group(process.pid)
+        self._kill_orphans()
+        state.pid, state.last_exit = None, process.returncode
+        return process.returncode
+
+    async def _probe(self, component: Component, state: ComponentState) -> None:
+        # The first answer of a fresh server may take it half a minute; a proxy of the environment is not for loopback.
+        async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
+            for address in component.probes:
+                while not await _answers(client, address):  # noqa: ASYNC110  no event tells
+                    await asyncio.sleep(_POLL)
+        state.status = "running"
+        self._publish()
+
+    async def _end(self, name: str) -> None:
+        process, grace = self._processes.get(name), self._plan.policy.grace
+        if process is None:
+            return
+        # Only the leader is asked: it knows in which order its own helpers can end.
+        process.terminate()
+        deadline = time.monotonic() + grace
+        await _until(lambda: process.poll() is not None or time.monotonic() > deadline or self._hurry.is_set())
+        if process.poll() is None:
+            _say(f"{name} did not end by itself and is killed")
+            _kill_group(process.pid)
+
+    def _kill_orphans(self) -> None:
+        known = {process.pid for process in self._processes.values()}
+        # Killing an orphan hands its own children over, so look until none is left.
+        while orphans := _children() - known:
+            for pid in orphans:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ChildProcessError):
+                    os.waitpid(pid, 0)
+
+    def _publish(self) -> None:
+        write_state(self._plan.folder, self._state)
+
+
+def _start(component: Component, log: Path) -> subprocess.Popen[bytes]:
+    parent = os.getpid()
+
+    def die_with_parent() -> None:
+        if _LIBC is not None:
+            _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(0)
+
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            component.command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,  # safe, for the supervisor has one thread
+        )
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    # Polling, because asyncio's own way to wait for a process takes a thread each on Python 3.10 and 3.11.
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(_POLL)
+
+
+async def _answers(client: httpx.AsyncClient, address: str) -> bool:
+    try:
+        return (await client.get(address)).status_code < 500
+    except httpx.HTTPError:
+        return False
+
+
+def _children() -> set[int]:
+    me, found = str(os.getpid()), set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        # The second field, the program's name, may hold spaces and brackets; state and parent follow it.
+        with contextlib.suppress(OSError):
+            pid, _, rest = stat.read_text(encoding="utf-8", errors="replace").partition(" ")
+            if rest.rpartition(")")[2].split()[1] == me:
+                found.add(int(pid))
+    return found
+
+
+def _kill_group(leader: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(leader, signal.SIGKILL)
+
+
+def _ending(code: int) -> str:
+    return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+
+def _lock_soon(descriptor: int) -> bool:
+    # Who asks whether a supervisor is at work holds the lock for an instant.
+    for _ in range(20):
+        if lock(descriptor):
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def _say(line: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run as a program: the one argument is the folder that holds the plan."""
+    (folder,) = sys.argv[1:] if arguments is None else arguments
+    plan = read_plan(Path(folder))
+    if plan is None:
+        print(f"{folder} holds no plan.json: write one with supervision.write_plan", file=sys.stderr)
+        return 2
+    return supervise(plan)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

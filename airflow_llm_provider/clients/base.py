@@ -1,0 +1,131 @@
+"""What every chat client speaks: one request, one answer, one protocol.
+
+A client translates :class:`ChatRequest` to its provider's wire format and the provider's answer back to :class:`ChatResponse`,
+and every failure to a class of :mod:`airflow_llm_provider.errors`. It does one call; retries, timeouts of a step, caching and
+accounting belong to the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol, runtime_checkable
+
+__all__ = ["ChatClient", "ChatRequest", "ChatResponse", "Credentials", "Message", "Usage"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation.
+
+    Attributes:
+        role: Who speaks.
+        content: The text, or the provider's own list of content parts (passed through).
+    """
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str | Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """What to ask a model, in no provider's dialect.
+
+    Attributes:
+        model: The provider's model name.
+        messages: The conversation, system messages included.
+        temperature: Sampling temperature, 0 to 2.
+        max_tokens: Most tokens of the answer.
+        top_p: Nucleus sampling mass, 0 to 1.
+        stop: Texts that end the answer.
+        seed: Sampling seed, where the provider has one.
+        extra: Further fields of the provider's request body, passed through as they are.
+    """
+
+    model: str
+    messages: tuple[Message, ...]
+    temperature: float | None = None
+    max_tokens: int | None = None
+    top_p: float | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call, as the provider counted them.
+
+    Attributes:
+        input_tokens: Tokens of the prompt, cached ones included.
+        output_tokens: Tokens of the answer, reasoning included.
+        cached_tokens: Prompt tokens that the provider read from its cache.
+        reasoning_tokens: Answer tokens that were spent on reasoning.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+    @property
+    def total_tokens(self) -> int:
+        """Prompt and answer together."""
+        return self.input_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class ChatResponse:
+    """A model's answer.
+
+    Attributes:
+        text: The answer's text.
+        model: The model that answered, as the provider names it (may be more exact than the one asked for).
+        usage: Tokens spent.
+        finish_reason: Why the answer ended: ``stop``, ``length``, ``content_filter``, ``tool_calls`` or the provider's own word.
+        id: The provider's id of the answer.
+    """
+
+    text: str
+    model: str
+    usage: Usage
+    finish_reason: str | None = None
+    id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """How to reach a provider.
+
+    Attributes:
+        base_url: Root of the API, with its version segment where the API has one (``https://api.openai.com/v1``);
+            None means the client's own default.
+        api_key: The secret; never part of ``repr``.
+        headers: Further request headers, for gateways; never part of ``repr``.
+        options: Settings that only one client reads (the script of ``scripted``, an API version).
+    """
+
+    base_url: str | None = None
+    api_key: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class ChatClient(Protocol):
+    """One provider's chat API."""
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Ask once.
+
+        Args:
+            request: What to ask.
+
+        Raises:
+            StepError: The class that fits what went wrong.
+        """
+        ...  # pragma: no cover - protocol
+
+    async def aclose(self) -> None:
+        """Give connections back."""
+        ...  # pragma: no cover - protocol

@@ -1,0 +1,111 @@
+"""The part of ``orchestrator.yaml`` that running steps needs.
+
+The file's place is given on the command line, by the Airflow option ``[llm_provider] config_file``, or by the variable
+``ORCHESTRATOR_CONFIG``. Its texts may hold ``${VAR}``; an unset variable counts as empty.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.workflow.durations import parse_duration
+from airflow_llm_provider.workflow.model import Retry
+
+__all__ = ["Settings", "airflow_home", "load_settings"]
+
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
+
+
+def airflow_home() -> Path:
+    """Give the folder that Airflow keeps its things in: ``AIRFLOW_HOME``, else ``~/airflow``, as Airflow has it."""
+    return Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
+
+
+class Settings(BaseModel):
+    """What running steps needs to know.
+
+    Attributes:
+        retry: The retry rule of steps that have none of their own.
+        task_timeout: Seconds that one try of a step may take when the step says nothing; None means no limit.
+        api_keys: Provider to API key.
+        environment: The environment's name, ``system.environment`` in references.
+        outbox: Folder where actions without a target are kept.
+    """
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    retry: Retry = Retry()
+    task_timeout: float | None = None
+    api_keys: Mapping[str, SecretStr] = Field(default_factory=dict)
+    environment: str = Field(default_factory=lambda: os.environ.get("ORCHESTRATOR_ENVIRONMENT", ""))
+    outbox: Path = Field(default_factory=lambda: airflow_home() / "llm" / "outbox")
+
+
+def load_settings(path: str | Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: The file; None means ``ORCHESTRATOR_CONFIG``, and without that the defaults.
+
+    Raises:
+        ConfigurationError: The file cannot be read or holds something else than the settings' types.
+    """
+    chosen = path or os.environ.get("ORCHESTRATOR_CONFIG")
+    if not chosen:
+        return Settings()
+    import yaml
+
+    try:
+        document = yaml.safe_load(Path(chosen).read_text(encoding="utf-8")) or {}
+        return _settings_of(_expand(document))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the configuration {chosen}: {error.strerror}") from error
+    except (yaml.YAMLError, ValidationError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{chosen}: {error}") from error
+
+
+def _settings_of(document: Mapping[str, Any]) -> Settings:
+    retry = _section(document, "fault_tolerance", "retry")
+    given: dict[str, Any] = {
+        "retry": Retry(
+            max_attempts=int(retry.get("default_max_attempts", Retry.max_attempts)),
+            multiplier=float(retry.get("default_backoff_multiplier", 2.0)),
+            initial_delay=parse_duration(retry.get("default_initial_interval", 1.0)),
+            max_delay=parse_duration(retry.get("default_max_interval", 30.0)),
+        )
+        if retry
+        else Retry(),
+        "api_keys": {
+            name: key for name, key in _section(document, "integrations", "llm_forge", "api_keys").items() if key
+        },
+    }
+    timeout = _section(document, "execution", "executor").get("task_timeout")
+    if timeout is not None:
+        given["task_timeout"] = parse_duration(timeout)
+    return Settings(**given)
+
+
+def _section(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    current: Any = document
+    for key in keys:
+        current = current.get(key) or {}
+        if not isinstance(current, dict):
+            raise ValueError(f"{'.'.join(keys)} must be a mapping")
+    return dict(current)
+
+
+def _expand(value: Any) -> Any:
+    if isinstance(value, str):
+        return _VARIABLE.sub(lambda match: os.environ.get(match[1], ""), value)
+    if isinstance(value, dict):
+        return {key: _expand(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expand(item) for item in value]
+    return value

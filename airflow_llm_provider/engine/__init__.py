@@ -1,0 +1,1 @@
+"""Runs a step, runs a workflow: async, and free of Airflow."""

@@ -1,0 +1,121 @@
+"""What an executor is: the contract between the engine, which runs steps, and the code that knows how to do one kind of work.
+
+To add one: write a class below, and register it under the entry point group ``airflow_llm_provider.executors``::
+
+    [project.entry-points."airflow_llm_provider.executors"]
+    "acme:shout" = "acme.shout:Shout"
+"""
+
+from __future__ import annotations
+
+import difflib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, distribution, entry_points
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from airflow_llm_provider.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from airflow_llm_provider.engine.meter import Meter
+    from airflow_llm_provider.engine.runtime import Runtime
+    from airflow_llm_provider.workflow.model import Step
+
+__all__ = ["Executor", "Inputs", "StepContext", "find_executor"]
+
+GROUP = "airflow_llm_provider.executors"
+
+
+class Inputs(BaseModel):
+    """Base of an executor's inputs: unknown keys are errors, and values are not changed once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+InputsT = TypeVar("InputsT", bound=Inputs)
+
+
+@dataclass(slots=True)
+class StepContext:
+    """What an executor may know and use besides its inputs.
+
+    Attributes:
+        step: The step being run.
+        runtime: Clients, credentials and settings.
+        meter: The step's account; a model call is entered here.
+        attempt: Which try this is, counted from 1.
+        run_id: The run's id.
+        workflow: The workflow's name.
+    """
+
+    step: Step
+    runtime: Runtime
+    meter: Meter
+    attempt: int
+    run_id: str
+    workflow: str
+
+
+class Executor(ABC, Generic[InputsT]):
+    """One kind of work.
+
+    Attributes:
+        outputs: Names of what it gives, the primary one first.
+        primary_is_text: Whether the primary output is always a text, so that a reference to a member of it is a mistake.
+        Inputs: Model of its inputs. A text in the workflow file may be a template for any of them; it is checked once resolved.
+    """
+
+    outputs: ClassVar[tuple[str, ...]]
+    primary_is_text: ClassVar[bool] = False
+    Inputs: ClassVar[type[Inputs]]
+
+    @abstractmethod
+    async def run(self, inputs: InputsT, context: StepContext) -> Mapping[str, Any]:
+        """Do the work once.
+
+        Args:
+            inputs: The step's inputs, resolved and validated.
+            context: The step and what it runs in.
+
+        Returns:
+            Output name to JSON value.
+
+        Raises:
+            StepError: What went wrong; its class decides about another try.
+        """
+
+
+@cache
+def _own_entry_points() -> Mapping[str, EntryPoint]:
+    # Scanning every installed distribution costs tens of milliseconds; our own executors are found in our own metadata.
+    points = distribution("airflow-llm-provider").entry_points
+    return {point.name: point for point in points if point.group == GROUP}
+
+
+@cache
+def _all_entry_points() -> Mapping[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+@cache
+def find_executor(name: str) -> type[Executor[Any]]:
+    """Give the executor of that name.
+
+    Args:
+        name: A name registered under the entry point group ``airflow_llm_provider.executors``.
+
+    Raises:
+        ConfigurationError: No installed package registers it; the message has the closest name.
+    """
+    point = _own_entry_points().get(name) or _all_entry_points().get(name)
+    if point is None:
+        known = sorted(_all_entry_points())
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
+        raise ConfigurationError(f"no executor is called {name!r}; {hint}")
+    executor: type[Executor[Any]] = point.load()
+    return executor

@@ -1,0 +1,57 @@
+"""When a failed try is worth another one, and after what wait: tenacity, driven by the workflow's :class:`Retry`.
+
+The rules are those of workflow-language section 5: the file's list of error classes decides, a provider's ``Retry-After`` wins
+over the computed wait, and what can never succeed (a wrong credential, a request that is refused, an unknown model) is not tried
+again whatever the file says.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+
+from airflow_llm_provider.errors import AuthenticationError, InvalidRequest, ModelNotFound, StepError
+from airflow_llm_provider.workflow.model import Retry
+
+__all__ = ["retrying"]
+
+_HOPELESS = (AuthenticationError, InvalidRequest, ModelNotFound)
+
+
+def retrying(retry: Retry, before_sleep: Callable[[int, BaseException, float], None]) -> AsyncRetrying:
+    """Make the loop that a step's tries run in.
+
+    Args:
+        retry: The rule.
+        before_sleep: Called with the number of the failed try (from 1), its error and the wait in seconds.
+
+    Returns:
+        tenacity's async iterator over attempts; the last error is raised as it is.
+    """
+
+    def worth_another(error: BaseException) -> bool:
+        if not isinstance(error, StepError) or isinstance(error, _HOPELESS):
+            return False
+        return any(kind.__name__ in retry.errors for kind in type(error).__mro__)
+
+    def wait(state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, StepError) and error.retry_after is not None:
+            return error.retry_after
+        delay = retry.delay(state.attempt_number)
+        return random.uniform(delay / 2, delay) if retry.jitter else delay
+
+    def report(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if error is not None and state.next_action is not None:
+            before_sleep(state.attempt_number, error, state.next_action.sleep)
+
+    return AsyncRetrying(
+        stop=stop_after_attempt(retry.max_attempts),
+        wait=wait,
+        retry=retry_if_exception(worth_another),
+        before_sleep=report,
+        reraise=True,
+    )

@@ -1,0 +1,182 @@
+"""``run_workflow``: a whole workflow in one process and one event loop, without a database.
+
+Steps start as soon as those they wait for have ended. The rules for skips and failures are those of workflow-language section 5,
+and are the ones that the compiled DAG's trigger rules give.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Collection, Mapping
+from datetime import datetime, timezone
+from graphlib import TopologicalSorter
+from typing import Any, Literal
+
+from airflow_llm_provider.engine.inputs import bind_inputs
+from airflow_llm_provider.engine.result import RunResult, StepResult, StepState
+from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.engine.scope import MemoryResults, Results, Run, Scope
+from airflow_llm_provider.engine.step import run_step
+from airflow_llm_provider.errors import ExpressionError
+from airflow_llm_provider.workflow.graph import Graph
+from airflow_llm_provider.workflow.model import Workflow
+from airflow_llm_provider.workflow.names import Names
+from airflow_llm_provider.workflow.templates import render
+
+__all__ = ["run_workflow", "step_scope", "workflow_outputs"]
+
+
+def step_scope(workflow: Workflow, inputs: Mapping[str, Any], run: Run, results: Results, runtime: Runtime) -> Scope:
+    """Give the scope that a workflow's steps see.
+
+    Args:
+        workflow: The workflow.
+        inputs: The run's inputs, bound by :func:`airflow_llm_provider.engine.inputs.bind_inputs`.
+        run: Facts about the run.
+        results: The results of ended steps.
+        runtime: Looks secrets up.
+    """
+    facts = {"name": workflow.name, "version": workflow.version, "metadata": dict(workflow.metadata)}
+    return Scope(Names(workflow.steps), facts, inputs, run, results, runtime.secret)
+
+
+def workflow_outputs(workflow: Workflow, scope: Scope) -> dict[str, Any]:
+    """Compute the results of a run.
+
+    Args:
+        workflow: The workflow.
+        scope: The scope of its steps, all of which have ended.
+
+    Returns:
+        Output name to value. A workflow that declares no outputs gives the outputs of each completed step, by step id.
+
+    Raises:
+        ExpressionError: An output cannot be evaluated; the message names it.
+    """
+    if not workflow.outputs:
+        ended = {step.id: scope.results.outputs(step.id) for step in workflow.steps}
+        return {step_id: dict(outputs) for step_id, outputs in ended.items() if outputs}
+    values: dict[str, Any] = {}
+    final = Scope(
+        Names(workflow.steps, results=[output.name for output in workflow.outputs]),
+        scope.workflow,
+        scope.inputs,
+        scope.run,
+        scope.results,
+        scope.masked().secret,  # a result is shown to people and kept; no secret may be part of it
+        workflow_outputs=values,
+    )
+    for output in workflow.outputs:
+        try:
+            value = render(output.value, final)
+            values[output.name] = render(output.fallback, final) if value is None else value
+        except ExpressionError as error:
+            raise ExpressionError(f"workflow output {output.name!r}: {error}", error.offset) from error
+    return values
+
+
+async def run_workflow(
+    workflow: Workflow, inputs: Mapping[str, Any], runtime: Runtime, *, user: str = "", run_id: str | None = None
+) -> RunResult:
+    """Run a workflow from start to end.
+
+    Args:
+        workflow: The workflow, free of errors.
+        inputs: Input name to value.
+        runtime: Clients, settings and the observer.
+        user: Who starts it, for ``system.user``.
+        run_id: The run's id; made up when None.
+
+    Returns:
+        The result. Failed steps and an exceeded time limit are part of it; they do not raise.
+
+    Raises:
+        InvalidRequest: The inputs do not fit the workflow.
+    """
+    bound = bind_inputs(workflow, inputs)
+    started = time.perf_counter()
+    run = Run(
+        id=run_id or str(uuid.uuid4()),
+        started_at=datetime.now(timezone.utc).isoformat(),
+        user=user,
+        environment=runtime.settings.environment,
+    )
+    results = MemoryResults()
+    scope = step_scope(workflow, bound, run, results, runtime)
+    ended: dict[str, StepResult] = {}
+    error: str | None = None
+    outputs: Mapping[str, Any] = {}
+    try:
+        await asyncio.wait_for(_run_steps(workflow, scope, runtime, results, ended), workflow.timeout)
+    except asyncio.TimeoutError:
+        error = f"TimeoutError: the run took longer than {workflow.timeout:g} s"
+    failed = [result for result in ended.values() if result.state == "failed"]
+    if failed:
+        error = error or f"{failed[0].step_id}: {failed[0].error}"
+    if error is None:
+        try:
+            outputs = workflow_outputs(workflow, scope)
+        except ExpressionError as problem:
+            error = f"ExpressionError: {problem}"
+    state: Literal["completed", "failed"] = "completed" if error is None else "failed"
+    return RunResult(
+        run_id=run.id,
+        workflow=workflow.name,
+        state=state,
+        outputs=outputs,
+        steps={step.id: ended.get(step.id, StepResult(step.id, "pending")) for step in workflow.steps},
+        error=error,
+        execution_time=(time.perf_counter() - started) * 1000,
+    )
+
+
+async def _run_steps(
+    workflow: Workflow, scope: Scope, runtime: Runtime, results: MemoryResults, ended: dict[str, StepResult]
+) -> None:
+    graph = Graph(workflow.steps)
+    sorter = TopologicalSorter({step.id: graph.upstream(step.id) for step in workflow.steps})
+    sorter.prepare()
+    ready: deque[str] = deque(sorter.get_ready())
+    running: set[asyncio.Task[StepResult]] = set()
+    finished: asyncio.Queue[asyncio.Task[StepResult]] = asyncio.Queue()
+    limit = workflow.max_parallel or len(workflow.steps)
+
+    def end(result: StepResult) -> None:
+        ended[result.step_id] = result
+        results.values[result.step_id] = (result.outputs, result.record())
+        sorter.done(result.step_id)
+        ready.extend(sorter.get_ready())
+
+    try:
+        while ready or running:
+            while ready and len(running) < limit:
+                step = graph.steps[ready.popleft()]
+                state = _state_without_running([ended[other].state for other in graph.upstream(step.id)])
+                if state is not None:
+                    result = StepResult(step.id, state)
+                    runtime.observer.step_finished(step, result)
+                    end(result)
+                    continue
+                task = asyncio.create_task(run_step(step, scope, runtime), name=step.id)
+                task.add_done_callback(finished.put_nowait)
+                running.add(task)
+            if running:
+                task = await finished.get()
+                running.remove(task)
+                end(task.result())
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+def _state_without_running(upstream: Collection[StepState]) -> StepState | None:
+    """Give the state of a step that the states of those before it keep from running; None when it may run."""
+    if "failed" in upstream or "pending" in upstream:
+        return "pending"
+    if upstream and all(state == "skipped" for state in upstream):
+        return "skipped"
+    return None

@@ -1,0 +1,118 @@
+"""``run_step``: the only place where a step is executed.
+
+The local engine and every Airflow face come here, so conditions, inputs, retries, time limits, outputs and accounting mean the
+same wherever a step runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from airflow_llm_provider.engine.executor import Executor, StepContext, find_executor
+from airflow_llm_provider.engine.meter import Meter
+from airflow_llm_provider.engine.result import StepResult
+from airflow_llm_provider.engine.retry import retrying
+from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.engine.scope import Scope
+from airflow_llm_provider.errors import InvalidRequest, TimeoutError
+from airflow_llm_provider.workflow.conditions import parse_condition
+from airflow_llm_provider.workflow.model import Step
+from airflow_llm_provider.workflow.templates import render
+
+__all__ = ["render_inputs", "run_step"]
+
+
+def render_inputs(step: Step, scope: Scope) -> dict[str, Any]:
+    """Resolve the templates in a step's inputs.
+
+    Args:
+        step: The step.
+        scope: What references resolve to.
+
+    Raises:
+        ExpressionError: A template cannot be evaluated.
+    """
+    return {name: render(value, scope) for name, value in step.inputs.items()}
+
+
+async def run_step(step: Step, scope: Scope, runtime: Runtime) -> StepResult:
+    """Run one step to its end: condition, inputs, tries, outputs.
+
+    Args:
+        step: The step.
+        scope: What its references resolve to; the steps it waits for have ended.
+        runtime: Clients, settings and the observer.
+
+    Returns:
+        The result, whether completed, failed or skipped; only being cancelled raises.
+    """
+    started = time.perf_counter()
+    meter = Meter()
+    attempts = 0
+    outputs: Mapping[str, Any] = {}
+    failure: Exception | None = None
+    config: Mapping[str, Any] = {}
+    try:
+        if step.condition is not None and not parse_condition(step.condition, scope.names.is_known).evaluate(scope):
+            result = StepResult(step.id, "skipped")
+            runtime.observer.step_finished(step, result)
+            return result
+        runtime.observer.step_started(step)
+        rendered = render_inputs(step, scope)
+        # Secrets must not reach `tasks.<id>.config`, which other steps may show.
+        config = {name: render(value, scope.masked()) for name, value in step.inputs.items() if name in _CONFIG}
+        executor = find_executor(step.executor)()
+        inputs = _validated(executor, rendered)
+        timeout = step.timeout or runtime.settings.task_timeout
+
+        def before_sleep(attempt: int, error: BaseException, wait: float) -> None:
+            runtime.observer.step_retrying(step, attempt, error, wait)
+
+        async for attempt in retrying(step.retry or runtime.settings.retry, before_sleep):
+            with attempt:
+                attempts = attempt.retry_state.attempt_number
+                context = StepContext(step, runtime, meter, attempts, scope.run.id, str(scope.workflow.get("name", "")))
+                outputs = await _one_try(executor, inputs, context, timeout)
+    except Exception as error:
+        failure = error
+    result = StepResult(
+        step.id,
+        state="completed" if failure is None else "failed",
+        outputs={} if failure else {name: outputs.get(key) for name, key in step.outputs.items()},
+        error=None if failure is None else f"{type(failure).__name__}: {failure}",
+        attempts=attempts,
+        execution_time=(time.perf_counter() - started) * 1000,
+        usage=meter.total(attempts),
+        config=config,
+        exception=failure,
+    )
+    runtime.observer.step_finished(step, result)
+    return result
+
+
+_CONFIG = frozenset({"provider", "model", "temperature", "max_tokens", "top_p", "stop", "seed"})
+
+
+def _validated(executor: Executor[Any], rendered: Mapping[str, Any]) -> Any:
+    try:
+        return executor.Inputs.model_validate(rendered)
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'inputs'}: {problem['msg']}"
+            for problem in error.errors(include_url=False, include_input=False)
+        )
+        raise InvalidRequest(f"the step's inputs do not fit once resolved: {problems}") from None
+
+
+async def _one_try(
+    executor: Executor[Any], inputs: Any, context: StepContext, timeout: float | None
+) -> Mapping[str, Any]:
+    try:
+        return await asyncio.wait_for(executor.run(inputs, context), timeout)
+    except asyncio.TimeoutError:
+        raise TimeoutError(f"one try took longer than {timeout:g} s") from None

@@ -1,0 +1,126 @@
+"""Everything that can go wrong while a workflow runs, as one tree.
+
+::
+
+    LLMProviderError
+    ├── ConfigurationError          a credential, connection or setting is missing or wrong
+    ├── ExpressionError             an expression or a template cannot be parsed or evaluated
+    └── StepError                   a step failed; `retryable` says whether another try may help
+        ├── RateLimitError          429; carries the provider's Retry-After
+        ├── TimeoutError            one try took longer than the step's timeout, or the provider's
+        ├── ConnectionError         no answer: refused, reset, name not found, cut off half-way
+        ├── ServiceUnavailable      5xx, overloaded
+        ├── InvalidOutput           an answer arrived but is not what was asked for
+        ├── AuthenticationError     401 / 403
+        ├── InvalidRequest          400 / 413 / 422, or inputs that the executor refuses
+        │   ├── ContextLengthError  the prompt does not fit the model
+        │   └── ContentFilterError  the provider refused the content
+        └── ModelNotFound           404 for the model
+
+The class names are the words a workflow file uses in ``retryableErrors``. Error texts never hold a credential: clients build
+them from the provider's error body and the request's host only.
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigurationError",
+    "ConnectionError",
+    "ContentFilterError",
+    "ContextLengthError",
+    "ExpressionError",
+    "InvalidOutput",
+    "InvalidRequest",
+    "LLMProviderError",
+    "ModelNotFound",
+    "RateLimitError",
+    "ServiceUnavailable",
+    "StepError",
+    "TimeoutError",
+]
+
+
+class LLMProviderError(Exception):
+    """Base class of every error this package raises on purpose."""
+
+
+class ConfigurationError(LLMProviderError):
+    """A credential, a connection or a setting is missing or wrong; trying again cannot help."""
+
+
+class ExpressionError(LLMProviderError):
+    """An expression or a template that cannot be parsed or evaluated.
+
+    Attributes:
+        offset: Where in the source text the trouble starts, counted in characters from 0; None when unknown.
+    """
+
+    def __init__(self, message: str, offset: int | None = None) -> None:
+        super().__init__(message)
+        self.offset = offset
+
+
+class StepError(LLMProviderError):
+    """A step failed.
+
+    Attributes:
+        retryable: Whether this class is retried unless the workflow file says otherwise.
+        status: The HTTP status code of the answer, if there was one.
+        retry_after: Seconds that the other side asked us to wait before the next try.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class RateLimitError(StepError):
+    """The provider's rate limit or quota is used up for now."""
+
+    retryable = True
+
+
+class TimeoutError(StepError):
+    """One try took too long."""
+
+    retryable = True
+
+
+class ConnectionError(StepError):
+    """No complete answer arrived."""
+
+    retryable = True
+
+
+class ServiceUnavailable(StepError):
+    """The provider failed or is overloaded."""
+
+    retryable = True
+
+
+class InvalidOutput(StepError):
+    """An answer arrived, but it is not what was asked for."""
+
+
+class AuthenticationError(StepError):
+    """The credential is missing, wrong, or not allowed to do this."""
+
+
+class InvalidRequest(StepError):
+    """The request can never succeed as it is."""
+
+
+class ContextLengthError(InvalidRequest):
+    """The prompt and the requested answer do not fit the model's context window."""
+
+
+class ContentFilterError(InvalidRequest):
+    """The provider refused the content of the prompt or of the answer."""
+
+
+class ModelNotFound(StepError):
+    """The provider does not know the model."""

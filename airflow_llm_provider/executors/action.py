@@ -1,0 +1,111 @@
+"""``action``: tell the outside world.
+
+``log`` writes to the task's log and ``webhook`` calls a URL. Every other name is a request to a system that this deployment has
+no target for, and is kept in the outbox, so that it is neither lost nor silently ignored.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
+from airflow_llm_provider.workflow.values import to_text
+
+__all__ = ["Action", "ActionInputs", "append_to_outbox"]
+
+
+class ActionInputs(Inputs):
+    """What to do; further keys are the action's own data.
+
+    Attributes:
+        action: ``log``, ``webhook``, or the name of anything else that should happen.
+        message: What to say, for ``log``.
+        url: Where to, for ``webhook``.
+        method: HTTP method, for ``webhook``.
+        headers: Request headers, for ``webhook``.
+        body: JSON body, for ``webhook``; the step's further keys when absent.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    action: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_.-]+$")
+    message: Any = None
+    url: str | None = None
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    headers: dict[str, str] = Field(default_factory=dict)
+    body: Any = None
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The action's own data: all that the file gives besides the action's name."""
+        return self.model_dump(exclude_unset=True, exclude={"action"})
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.action == "webhook" and not self.url:
+            raise ValueError("action 'webhook' needs 'url'")
+        if self.action == "log" and self.message is None:
+            raise ValueError("action 'log' needs 'message'")
+        return self
+
+
+class Action(Executor[ActionInputs]):
+    """One action."""
+
+    outputs: ClassVar[tuple[str, ...]] = ("result",)
+    Inputs = ActionInputs
+
+    async def run(self, inputs: ActionInputs, context: StepContext) -> Mapping[str, Any]:
+        """Do it, and say what was done."""
+        if inputs.action == "log":
+            message = to_text(inputs.message)
+            context.runtime.observer.step_logged(context.step, message)
+            return {"result": {"action": "log", "message": message}}
+        if inputs.action == "webhook":
+            from airflow_llm_provider.clients.http import call_webhook
+
+            body = inputs.body if inputs.body is not None else (inputs.model_extra or None)
+            status, answer = await call_webhook(inputs.method, inputs.url or "", headers=inputs.headers, json=body)
+            return {"result": {"action": "webhook", "status": status, "body": answer}}
+        entry = {
+            "action": inputs.action,
+            "time": datetime.now(timezone.utc).isoformat(),
+            "workflow": context.workflow,
+            "run_id": context.run_id,
+            "step": context.step.id,
+            "data": inputs.data,
+        }
+        path = append_to_outbox(context.runtime.settings.outbox, inputs.action, entry)
+        return {"result": {"action": inputs.action, "outbox": str(path)}}
+
+
+def append_to_outbox(folder: Path, action: str, entry: Mapping[str, Any]) -> Path:
+    """Add a line to an action's outbox.
+
+    Args:
+        folder: The outbox folder; made when it does not exist.
+        action: The action's name, which names the file.
+        entry: What to keep.
+
+    Returns:
+        The file.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{action}.jsonl"
+    line = json.dumps(entry, ensure_ascii=False) + "\n"
+    # One write to a file opened for appending: lines of several processes do not mix. fsync: the line survives a crash.
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
+    try:
+        os.write(descriptor, line.encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    return path

@@ -1,0 +1,133 @@
+"""``llm``: ask a chat model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import Self
+
+from airflow_llm_provider.clients.base import ChatRequest, Message
+from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
+from airflow_llm_provider.workflow.values import to_text
+
+__all__ = ["LLM", "LLMInputs"]
+
+Text = Annotated[str, BeforeValidator(lambda value: value if value is None else to_text(value))]
+"""A text; another value is written as a template would write it."""
+
+
+class ChatTurn(BaseModel):
+    """One message of a conversation."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: Text | list[dict[str, Any]]
+
+
+class LLMInputs(Inputs):
+    """What to ask.
+
+    Attributes:
+        provider: Which API: ``openai`` (and all that speak its API), ``anthropic``, ``scripted``.
+        model: The provider's model name.
+        prompt: The question; instead of ``messages``.
+        messages: A whole conversation; instead of ``prompt``.
+        system: Instructions for the model.
+        temperature: Sampling temperature, 0 to 2.
+        max_tokens: Most tokens of the answer.
+        top_p: Nucleus sampling mass, above 0 and up to 1.
+        stop: Texts that end the answer.
+        seed: Sampling seed, where the provider has one.
+        stream: Whether to take the answer as it is written; measures the latency of the first token.
+        connection: Airflow connection with the credentials; the provider's default connection when absent.
+        base_url: Root of the API, for whatever speaks the provider's dialect.
+        extra_body: Further fields of the provider's request.
+    """
+
+    provider: str
+    model: str
+    prompt: Text | None = None
+    messages: list[ChatTurn] | None = Field(default=None, min_length=1)
+    system: Text | None = None
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    max_tokens: int | None = Field(default=None, ge=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    stop: str | list[str] | None = None
+    seed: int | None = None
+    stream: bool = False
+    connection: str | None = None
+    base_url: str | None = None
+    extra_body: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _asks_once(self) -> Self:
+        if (self.prompt is None) == (self.messages is None):
+            raise ValueError("give exactly one of 'prompt' and 'messages'")
+        return self
+
+    def request(self) -> ChatRequest:
+        """Put the question into the clients' form."""
+        messages = [Message("system", self.system)] if self.system else []
+        if self.messages is None:
+            messages.append(Message("user", self.prompt or ""))
+        else:
+            messages += [Message(turn.role, turn.content) for turn in self.messages]
+        return ChatRequest(
+            model=self.model,
+            messages=tuple(messages),
+            temperature=self.temperature,
+            max_tokens=self.max_tokens,
+            top_p=self.top_p,
+            stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
+            seed=self.seed,
+            stream=self.stream,
+            extra=self.extra_body,
+        )
+
+
+class LLM(Executor[LLMInputs]):
+    """One call of a chat model."""
+
+    outputs: ClassVar[tuple[str, ...]] = ("text", "model", "tokens", "metadata", "usage")
+    primary_is_text: ClassVar[bool] = True
+    Inputs = LLMInputs
+
+    async def run(self, inputs: LLMInputs, context: StepContext) -> Mapping[str, Any]:
+        """Ask once; the answer's text, the model that gave it, its tokens, and the rest as ``metadata``."""
+        client = context.runtime.chat(inputs.provider, connection=inputs.connection, base_url=inputs.base_url)
+        context.meter.calling(inputs.provider, inputs.model)
+        started = time.perf_counter()
+        answer = await client.chat(inputs.request())
+        latency_ms = (time.perf_counter() - started) * 1000
+
+        from airflow_llm_provider.accounting.prices import cost_usd
+
+        cost = cost_usd(inputs.provider, inputs.model, answer.usage)
+        context.meter.spent(answer.model, answer.usage, cost, latency_ms)
+        usage = {
+            "prompt_tokens": answer.usage.input_tokens,
+            "completion_tokens": answer.usage.output_tokens,
+            "total_tokens": answer.usage.total_tokens,
+            "cached_tokens": answer.usage.cached_tokens,
+            "reasoning_tokens": answer.usage.reasoning_tokens,
+        }
+        metadata = {
+            "usage": usage,
+            "finish_reason": answer.finish_reason,
+            "cost_usd": cost,
+            "latency_ms": round(latency_ms, 3),
+            "attempts": context.attempt,
+            "cached": False,
+            "id": answer.id,
+        }
+        return {
+            "text": answer.text,
+            "model": answer.model,
+            "tokens": answer.usage.total_tokens,
+            "metadata": metadata,
+            "usage": usage,
+        }

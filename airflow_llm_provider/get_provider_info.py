@@ -1,0 +1,70 @@
+"""What this package tells Airflow about itself; the keys are those of Airflow's ``provider_info.schema.json``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["get_provider_info"]
+
+_HEADERS = {
+    "label": "Request headers",
+    "schema": {"type": ["object", "null"]},
+    "description": "Further headers of every request, as a JSON object; for gateways.",
+}
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Give the provider's metadata."""
+    return {
+        "package-name": "airflow-llm-provider",
+        "name": "LLM workflows",
+        "description": "LLM workflows as YAML: LLM-Orchestrator's notations, operators, hooks and a DAG factory.",
+        "integrations": [
+            {
+                "integration-name": "LLM workflows",
+                "tags": ["ai"],
+            }
+        ],
+        "operators": [
+            {"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.operators.step"]}
+        ],
+        "hooks": [{"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.hooks.llm"]}],
+        "connection-types": [
+            _connection_type("llm_openai", "OpenAIHook", "LLM: OpenAI-compatible", "https://api.openai.com/v1"),
+            _connection_type("llm_anthropic", "AnthropicHook", "LLM: Anthropic", "https://api.anthropic.com"),
+        ],
+        "plugins": [
+            {"name": "airflow_llm_provider", "plugin-class": "airflow_llm_provider.plugin.LLMProviderPlugin"}
+        ],
+        "config": {
+            "llm_provider": {
+                "description": "Settings of LLM workflows.",
+                "options": {
+                    "config_file": {
+                        "description": (
+                            "Path of the orchestrator.yaml that holds retry defaults, time limits and API keys. "
+                            "Without it the variable ORCHESTRATOR_CONFIG is used, and without that the defaults."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "/etc/llm-orchestrator/orchestrator.yaml",
+                        "default": "",
+                    },
+                },
+            }
+        },
+    }
+
+
+def _connection_type(connection_type: str, hook: str, name: str, host: str) -> dict[str, Any]:
+    return {
+        "connection-type": connection_type,
+        "hook-class-name": f"airflow_llm_provider.hooks.llm.{hook}",
+        "hook-name": name,
+        "ui-field-behaviour": {
+            "hidden-fields": ["login", "schema", "port"],
+            "relabeling": {"password": "API key", "host": "Base URL"},
+            "placeholders": {"host": host, "password": "sk-…"},
+        },
+        "conn-fields": {"headers": _HEADERS},
+    }

@@ -1,0 +1,230 @@
+"""One step of a workflow as one Airflow task.
+
+The operators keep the templates of a workflow file away from Jinja: :meth:`WorkflowStepOperator.render_template_fields` fills the
+template fields by the workflow language's own rules, so that the Rendered Templates tab shows what will be asked, and neither
+a user's text nor a model's answer is ever read as a Jinja template.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.sdk import BaseOperator, Variable
+from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, AirflowSkipException
+from airflow.sdk.log import mask_secret
+
+from airflow_llm_provider.config.settings import load_settings
+from airflow_llm_provider.engine.inputs import bind_inputs
+from airflow_llm_provider.engine.observer import Observer
+from airflow_llm_provider.engine.result import StepResult
+from airflow_llm_provider.engine.run import step_scope, workflow_outputs
+from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.engine.scope import Run, Scope
+from airflow_llm_provider.engine.step import render_inputs, run_step
+from airflow_llm_provider.hooks.llm import task_credentials
+from airflow_llm_provider.workflow.model import Step, Workflow
+
+if TYPE_CHECKING:
+    import jinja2
+    from airflow.sdk import Context
+
+__all__ = ["STEP_XCOM", "USAGE_XCOM", "LLMStepOperator", "WorkflowOutputsOperator", "WorkflowStepOperator"]
+
+STEP_XCOM = "step"
+"""XCom with a step's state, error, tries, time and settings, whether it completed or failed."""
+
+USAGE_XCOM = "llm_usage"
+"""XCom with what the model calls of a step cost, whether it completed or failed."""
+
+
+class TaskResults:
+    """The results of other tasks of the run, pulled from XCom one by one when a reference needs them.
+
+    Args:
+        context: The Airflow context of the running task.
+        workflow: The workflow.
+    """
+
+    def __init__(self, context: Context, workflow: Workflow) -> None:
+        self._ti = context["ti"]
+        self._task_ids = {step.id: step.task_id for step in workflow.steps}
+        self._pulled: dict[tuple[str, str], Any] = {}
+
+    def outputs(self, step_id: str) -> Mapping[str, Any] | None:
+        """Give a step's outputs by name."""
+        return self._pull(step_id, "return_value")
+
+    def record(self, step_id: str) -> Mapping[str, Any] | None:
+        """Give a step's record; a task that left none although those before it have ended was skipped."""
+        return self._pull(step_id, STEP_XCOM) or {"state": "skipped"}
+
+    def _pull(self, step_id: str, key: str) -> Mapping[str, Any] | None:
+        at = (step_id, key)
+        if at not in self._pulled:
+            self._pulled[at] = self._ti.xcom_pull(task_ids=self._task_ids[step_id], key=key)
+        pulled: Mapping[str, Any] | None = self._pulled[at]
+        return pulled
+
+
+class LogObserver(Observer):
+    """Writes what happens to the task's log.
+
+    Args:
+        log: The task's logger.
+    """
+
+    def __init__(self, log: Any) -> None:
+        self._log = log
+
+    def step_retrying(self, step: Step, attempt: int, error: BaseException, wait: float) -> None:
+        """Log a failed try."""
+        self._log.warning(
+            "Try %d of step %s failed, next in %.1f s: %s: %s", attempt, step.id, wait, type(error).__name__, error
+        )
+
+    def step_logged(self, step: Step, message: str) -> None:
+        """Log the step's own line."""
+        self._log.info("%s", message)
+
+    def step_finished(self, step: Step, result: StepResult) -> None:
+        """Log what the step cost."""
+        if result.usage is not None:
+            self._log.info("Usage of step %s: %s", step.id, result.usage.to_dict())
+
+
+def _secret(key: str) -> str | None:
+    """Read ``secrets.<key>`` from Airflow's secrets backends, and keep it out of the logs."""
+    try:
+        value: str = Variable.get(key)
+    except (KeyError, AirflowRuntimeError):
+        return None
+    mask_secret(value)
+    return value
+
+
+class _WorkflowOperator(BaseOperator):
+    """What the operators of one workflow share.
+
+    Args:
+        workflow: The workflow.
+    """
+
+    ui_color = "#eef5ff"
+
+    def __init__(self, *, workflow: Workflow, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.workflow = workflow
+
+    def runtime(self) -> Runtime:
+        """Give the runtime of a task."""
+        runtime = Runtime(settings=load_settings(_config_file()), secret=_secret, observer=LogObserver(self.log))
+        runtime.find_credentials = partial(task_credentials, runtime)
+        return runtime
+
+    def scope(self, context: Context, runtime: Runtime) -> Scope:
+        """Give what references resolve to in this task.
+
+        Raises:
+            InvalidRequest: The run's inputs do not fit the workflow.
+        """
+        dag_run = context["dag_run"]
+        started = dag_run.run_after or dag_run.start_date
+        run = Run(
+            id=dag_run.run_id,
+            started_at=started.isoformat(),
+            user=getattr(dag_run, "triggering_user_name", None) or "",
+            environment=runtime.settings.environment,
+        )
+        inputs = bind_inputs(self.workflow, dict(context["params"]))
+        return step_scope(self.workflow, inputs, run, TaskResults(context, self.workflow), runtime)
+
+
+class WorkflowStepOperator(_WorkflowOperator):
+    """Runs one step.
+
+    Args:
+        step: The step.
+        workflow: The workflow it belongs to.
+    """
+
+    template_fields: Sequence[str] = ("inputs",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
+
+    def __init__(self, *, step: Step, workflow: Workflow, **kwargs: Any) -> None:
+        super().__init__(workflow=workflow, task_id=step.task_id, **kwargs)
+        self.step = step
+        self._show(step.inputs)
+
+    def _show(self, inputs: Mapping[str, Any]) -> None:
+        """Put the step's inputs into the template fields."""
+        self.inputs = dict(inputs)
+
+    def render_template_fields(self, context: Context, jinja_env: jinja2.Environment | None = None) -> None:
+        """Fill the template fields with what the step will work on; Jinja has no part in it.
+
+        Secrets show as ``***``. A template that cannot be evaluated is left as it is written; running the step tells why.
+        """
+        scope = self.scope(context, self.runtime()).masked()
+        self._show(render_inputs(self.step, scope))
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the step; its outputs are the task's XCom.
+
+        Raises:
+            AirflowSkipException: The step's condition is false.
+            AirflowException: The step failed; what it cost is in its XComs all the same.
+        """
+        result = asyncio.run(self._run(context))
+        if result.state == "skipped":
+            raise AirflowSkipException(f"the condition of step {self.step.id!r} is false: {self.step.condition}")
+        ti = context["ti"]
+        ti.xcom_push(STEP_XCOM, result.record())
+        if result.usage is not None:
+            ti.xcom_push(USAGE_XCOM, result.usage.to_dict())
+        if result.state == "failed":
+            raise AirflowException(f"step {self.step.id!r} failed: {result.error}") from result.exception
+        return dict(result.outputs)
+
+    async def _run(self, context: Context) -> StepResult:
+        async with self.runtime() as runtime:
+            return await run_step(self.step, self.scope(context, runtime), runtime)
+
+
+class LLMStepOperator(WorkflowStepOperator):
+    """Runs one ``llm`` step; prompt and system text have fields of their own in the Rendered Templates tab."""
+
+    template_fields: Sequence[str] = ("prompt", "system", "messages", "parameters")
+    template_fields_renderers: ClassVar[dict[str, str]] = {"messages": "json", "parameters": "json"}
+    ui_color = "#e3f0e4"
+
+    def _show(self, inputs: Mapping[str, Any]) -> None:
+        self.prompt = inputs.get("prompt")
+        self.system = inputs.get("system")
+        self.messages = inputs.get("messages")
+        self.parameters = {
+            name: value for name, value in inputs.items() if name not in ("prompt", "system", "messages")
+        }
+
+
+class WorkflowOutputsOperator(_WorkflowOperator):
+    """Computes the workflow's declared outputs once all steps have ended; they are the task's XCom."""
+
+    ui_color = "#fff4dd"
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Compute the outputs.
+
+        Raises:
+            ExpressionError: An output cannot be evaluated.
+        """
+        return workflow_outputs(self.workflow, self.scope(context, self.runtime()))
+
+
+def _config_file() -> str | None:
+    from airflow.sdk.configuration import conf
+
+    found: str | None = conf.get("llm_provider", "config_file", fallback=None)
+    return found or None

@@ -1,0 +1,44 @@
+"""The Airflow plugin: warms the processes that tasks are forked from.
+
+Every process that loads plugins imports this module, so it imports nothing else.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from airflow.listeners import hookimpl
+from airflow.plugins_manager import AirflowPlugin
+
+__all__ = ["LLMProviderPlugin"]
+
+PRELOADED = (
+    "airflow_llm_provider.operators.step",
+    "airflow_llm_provider.executors.llm",
+    "airflow_llm_provider.executors.transform",
+    "airflow_llm_provider.executors.action",
+    "airflow_llm_provider.clients.openai",
+    "airflow_llm_provider.clients.anthropic",
+    "dag_factory.loader",
+    "lark",
+    "tenacity",
+)
+
+
+class _Preload:
+    """Imports in the parent what each forked task would otherwise import for itself."""
+
+    @hookimpl
+    def on_starting(self, component: Any) -> None:
+        """Import what tasks need; only a component that forks tasks has an executor."""
+        if getattr(component, "executors", None) or getattr(component, "executor", None):
+            for name in PRELOADED:
+                importlib.import_module(name)
+
+
+class LLMProviderPlugin(AirflowPlugin):  # type: ignore[misc]
+    """What this package adds to Airflow's processes."""
+
+    name = "airflow_llm_provider"
+    listeners = [_Preload()]  # noqa: RUF012 - Airflow's plugin interface is class attributes

@@ -1,0 +1,149 @@
+"""What a name in a reference means: the table of workflow-language section 2, once for edges, checks and values.
+
+:class:`Names` knows the ids, outputs and inputs of one workflow. It turns a path (``("steps", "a", "score")``) into a
+:class:`Target`; whether the target is then drawn as an edge, checked, or looked up in a run is the caller's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from airflow_llm_provider.workflow.model import Step
+
+__all__ = ["STEP_FIELDS", "Names", "Path", "Target"]
+
+Path = tuple[str | int, ...]
+
+STEP_FIELDS = ("state", "error", "metadata", "cost", "tokens", "model", "attempts", "config")
+"""What ``tasks.<id>.…`` tells besides ``outputs``."""
+
+TargetKind = Literal[
+    "input",  # one input; name is the input's
+    "inputs",  # all inputs as one object
+    "output",  # one output of a step; name is the output's
+    "outputs",  # all outputs of a step as one object
+    "field",  # a fact about a step; name is one of STEP_FIELDS
+    "workflow",  # a fact about the run; name is id, name, metadata, outputs …
+    "result",  # another result of the workflow, inside its `outputs`
+    "system",
+    "secret",
+    "local",  # item, index
+    "unknown_step",  # a step of that id does not exist; step is the id
+    "unknown_output",  # the step has no such output; step and name say which
+    "nothing",  # a root without a member, as in `steps`
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a path leads to.
+
+    Attributes:
+        kind: The sort of thing.
+        step: The step's id, for kinds about a step.
+        name: The thing's name within its kind.
+        rest: What is left of the path, to be followed inside the value.
+    """
+
+    kind: TargetKind
+    step: str | None = None
+    name: str = ""
+    rest: Path = ()
+
+
+class Names:
+    """The names of one workflow.
+
+    Args:
+        steps: All steps.
+        results: Names of the workflow's own outputs; given only where they may be referenced (its ``outputs``).
+        local: Names that stand for something only here, such as ``item`` in a fan-out.
+    """
+
+    def __init__(self, steps: Iterable[Step], *, results: Iterable[str] = (), local: Iterable[str] = ()) -> None:
+        self.steps: Mapping[str, Step] = {step.id: step for step in steps}
+        self._results = frozenset(results)
+        self._local = frozenset(local)
+        self._declaring: dict[str, list[str]] = {}
+        for step in self.steps.values():
+            for name in step.outputs:
+                self._declaring.setdefault(name, []).append(step.id)
+
+    def steps_declaring(self, output: str) -> list[str]:
+        """Give the ids of the steps that declare an output of that name."""
+        return self._declaring.get(output, [])
+
+    def is_known(self, name: str) -> bool:
+        """Tell whether a bare name stands for something other than an input."""
+        return name in self._local or len(self.steps_declaring(name)) == 1
+
+    def locate(self, path: Path) -> Target:
+        """Find what a path leads to.
+
+        Args:
+            path: The parts of the reference; the first is a text.
+
+        Returns:
+            The target. Every path has one: a name that nothing else claims is an input.
+        """
+        head, rest = str(path[0]), path[1:]
+        if head in self._local:
+            return Target("local", name=head, rest=rest)
+        if head in ("inputs", "input"):
+            return Target("input", name=str(rest[0]), rest=rest[1:]) if rest else Target("inputs", name=head)
+        if head == "workflow":
+            return self._locate_in_workflow(rest)
+        if head in ("system", "secrets"):
+            kind: TargetKind = "system" if head == "system" else "secret"
+            return Target(kind, name=str(rest[0]), rest=rest[1:]) if rest else Target("nothing")
+        if head in ("steps", "outputs", "tasks"):
+            return self._locate_in_steps(head, rest)
+        if len(declaring := self.steps_declaring(head)) == 1:
+            return Target("output", declaring[0], head, rest)
+        return Target("input", name=head, rest=rest)
+
+    def _locate_in_workflow(self, path: Path) -> Target:
+        if not path:
+            return Target("nothing")
+        if path[0] == "inputs":
+            return self.locate(path)
+        return Target("workflow", name=str(path[0]), rest=path[1:])
+
+    def _locate_in_steps(self, root: str, path: Path) -> Target:
+        if not path:
+            return Target("nothing")
+        head, rest = str(path[0]), path[1:]
+        if root == "outputs" and head in self._results:
+            return Target("result", name=head, rest=rest)
+        step = self.steps.get(head)
+        if step is None:
+            if root == "outputs" and len(declaring := self.steps_declaring(head)) == 1:
+                return Target("output", declaring[0], head, rest)
+            return Target("unknown_step", step=head)
+        if root == "tasks":
+            return self._locate_in_task(step, rest)
+        return self._locate_output(step, rest)
+
+    def _locate_in_task(self, step: Step, path: Path) -> Target:
+        if not path:
+            return Target("outputs", step.id)
+        head, rest = str(path[0]), path[1:]
+        if head == "outputs":
+            return self._locate_output(step, rest) if rest else Target("outputs", step.id)
+        if head in STEP_FIELDS:
+            return Target("field", step.id, head, rest)
+        return self._locate_output(step, path)
+
+    def _locate_output(self, step: Step, path: Path) -> Target:
+        primary = step.primary_output
+        if not path:
+            return Target("output", step.id, primary)
+        head, rest = str(path[0]), path[1:]
+        if head in step.outputs:
+            return Target("output", step.id, head, rest)
+        if head == "output":
+            return Target("output", step.id, primary, rest)
+        # A primary output may be an object, and then `steps.a.total` means its member.
+        return Target("unknown_output", step.id, head, path)

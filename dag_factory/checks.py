@@ -1,0 +1,182 @@
+"""What can be wrong in a workflow whatever its notation: ids, references, expressions, edges, cycles.
+
+:func:`check` also finds the inputs of a workflow that declares none, because it is here that every reference is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+
+from airflow_llm_provider.engine.executor import find_executor
+from airflow_llm_provider.errors import ExpressionError
+from airflow_llm_provider.workflow.conditions import parse_condition
+from airflow_llm_provider.workflow.expressions import Reference
+from airflow_llm_provider.workflow.graph import Graph
+from airflow_llm_provider.workflow.model import DocumentPath, Input, Step, Workflow
+from airflow_llm_provider.workflow.names import Names
+from airflow_llm_provider.workflow.templates import is_template, parse_template, walk_texts
+from dag_factory.diagnostics import closest
+from dag_factory.problems import Problems
+
+__all__ = ["OUTPUTS_TASK", "check"]
+
+OUTPUTS_TASK = "workflow_outputs"
+"""Id of the task that computes a workflow's declared outputs."""
+
+
+def check(workflow: Workflow, problems: Problems) -> Workflow:
+    """Check a workflow.
+
+    Args:
+        workflow: What a notation read.
+        problems: Takes what is wrong.
+
+    Returns:
+        The workflow; one that declares no inputs has those that its references imply.
+    """
+    if _check_ids(workflow, problems):
+        _check_dependencies(workflow, problems)
+    walk = _References(workflow, problems)
+    for step in workflow.steps:
+        for name, value in step.inputs.items():
+            walk.texts(value, step.input_locations.get(name, step.location), step)
+        if step.condition is not None:
+            walk.condition(step)
+    for output in workflow.outputs:
+        walk.texts(output.value, output.location)
+        walk.texts(output.fallback, output.location)
+    return walk.workflow_with_inputs()
+
+
+def _check_ids(workflow: Workflow, problems: Problems) -> bool:
+    by_id: dict[str, Step] = {}
+    by_task: dict[str, Step] = {OUTPUTS_TASK: None} if workflow.outputs else {}  # type: ignore[dict-item]
+    before = len(problems.found)
+    for step in workflow.steps:
+        place = (*step.location, "id")
+        if step.id in by_id:
+            problems.error(f"the id {step.id!r} is used twice", place, suggestion="give each step an id of its own")
+        elif not step.task_id:
+            problems.error(f"the id {step.id!r} has no letter or digit that Airflow takes", place)
+        elif step.task_id in by_task:
+            other = by_task[step.task_id]
+            taken = f"the same as {other.id!r}" if other else "the id of the task that computes the workflow's outputs"
+            problems.error(f"the id {step.id!r} becomes {step.task_id!r} in Airflow, {taken}", place)
+        by_id.setdefault(step.id, step)
+        by_task.setdefault(step.task_id, step)
+    return len(problems.found) == before
+
+
+def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
+    graph = Graph(workflow.steps)
+    key = "dependsOn" if workflow.source.notation == "v1" else "depends_on"
+    for step in workflow.steps:
+        for index, other in enumerate(step.depends_on):
+            if other not in graph.steps:
+                problems.error(
+                    f"step {step.id!r} depends on {other!r}, which does not exist",
+                    (*step.location, key, index),
+                    suggestion=closest(other, graph.steps),
+                )
+    if cycle := graph.cycle():
+        first = graph.steps[cycle[0]]
+        explicit = cycle[1] in graph.explicit[cycle[0]]
+        problems.error(
+            f"these steps wait for each other: {' -> '.join(cycle)}",
+            (*first.location, key) if explicit else first.location,
+            suggestion="break the circle at one of them",
+        )
+
+
+class _References:
+    """Looks at every reference of one workflow."""
+
+    def __init__(self, workflow: Workflow, problems: Problems) -> None:
+        self._workflow = workflow
+        self._problems = problems
+        self._in_steps = Names(workflow.steps)
+        self._in_outputs = Names(workflow.steps, results=[output.name for output in workflow.outputs])
+        self._declared = {item.name for item in workflow.inputs}
+        self._implied: dict[str, None] = {}
+
+    def texts(self, value: object, location: DocumentPath, step: Step | None = None) -> None:
+        """Check every text in a value; ``step`` is None for the workflow's outputs."""
+        for inside, text in walk_texts(value):
+            place = location + inside
+            if is_template(text):
+                names = self._in_steps if step else self._in_outputs
+                self._guarded(lambda text=text: parse_template(text).references, place, names, step)  # type: ignore[misc]
+
+    def condition(self, step: Step) -> None:
+        """Check a step's condition."""
+        place = (*step.location, "condition")
+        source = step.condition
+        if source is None:
+            return
+
+        def parse() -> Iterable[Reference]:
+            parsed = parse_condition(source, self._is_name)
+            for warning in parsed.warnings:
+                self._problems.warning(warning, place)
+            return parsed.references
+
+        self._guarded(parse, place, self._in_steps, step)
+
+    def workflow_with_inputs(self) -> Workflow:
+        """Give the workflow with the inputs that the references imply, if it declares none."""
+        if self._workflow.declares_inputs:
+            return self._workflow
+        return replace(self._workflow, inputs=tuple(Input(name) for name in self._implied))
+
+    def _is_name(self, name: str) -> bool:
+        return self._in_steps.is_known(name) or name in self._declared
+
+    def _guarded(
+        self, parse: Callable[[], Iterable[Reference]], place: DocumentPath, names: Names, step: Step | None
+    ) -> None:
+        try:
+            references = parse()
+        except ExpressionError as error:
+            self._problems.error(str(error), place, offset=error.offset)
+            return
+        for reference in references:
+            self._check(reference, place, names, step)
+
+    def _check(self, reference: Reference, place: DocumentPath, names: Names, step: Step | None) -> None:
+        target = names.locate(reference.path)
+        written = ".".join(map(str, reference.path))
+        if target.kind == "unknown_step":
+            self._problems.error(
+                f"{written!r} names a step {target.step!r}, which does not exist",
+                place,
+                suggestion=closest(str(target.step), names.steps),
+                offset=reference.offset,
+            )
+        elif target.kind == "unknown_output" and target.step is not None:
+            other = names.steps[target.step]
+            if find_executor(other.executor).primary_is_text:
+                self._problems.error(
+                    f"{written!r} names an output {target.name!r}, which step {other.id!r} does not have",
+                    place,
+                    suggestion=closest(target.name, other.outputs),
+                    offset=reference.offset,
+                )
+        elif target.kind in ("input", "inputs"):
+            self._check_input(target.name, written, place, reference.offset)
+        if step is not None and target.step == step.id:
+            self._problems.error(f"{written!r} is the step's own result", place, offset=reference.offset)
+
+    def _check_input(self, name: str, written: str, place: DocumentPath, offset: int) -> None:
+        if not self._workflow.declares_inputs:
+            self._implied.setdefault(name)
+        elif name not in self._declared and name not in ("inputs", "input"):
+            self._problems.warning(
+                f"{written!r} names no input of this workflow; its value is null",
+                place,
+                suggestion=closest(name, {*self._declared, *self._declared_outputs()}),
+                offset=offset,
+            )
+
+    def _declared_outputs(self) -> Iterator[str]:
+        return (name for step in self._workflow.steps for name in step.outputs)

@@ -1,0 +1,115 @@
+"""A workflow as an Airflow DAG: a task for each step, the inputs as params, the file as documentation."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow.sdk import DAG, Param
+
+from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputsOperator, WorkflowStepOperator
+from airflow_llm_provider.policy import WORKFLOW_FILE
+from airflow_llm_provider.workflow.graph import Graph
+from airflow_llm_provider.workflow.model import Input, Step, Workflow
+from dag_factory.airflow_block import AirflowWorkflow
+from dag_factory.checks import OUTPUTS_TASK
+
+__all__ = ["to_dag"]
+
+TAGS = ("llm",)
+"""On every DAG made from a workflow file, so that the UI can list them."""
+
+
+def to_dag(workflow: Workflow) -> DAG:
+    """Make the DAG of a workflow.
+
+    Args:
+        workflow: A workflow without errors.
+    """
+    settings = AirflowWorkflow.model_validate(workflow.airflow)
+    dag = DAG(
+        dag_id=workflow.dag_id,
+        description=workflow.description,
+        doc_md=_documentation(workflow),
+        schedule=settings.schedule,
+        start_date=_start(settings),
+        catchup=settings.catchup,
+        params={item.name: _param(item) for item in workflow.inputs},
+        tags=[*TAGS, *workflow.tags],
+        default_args=settings.task_settings(),
+        render_template_as_native_obj=False,
+        **_limits(workflow, settings),
+    )
+    setattr(dag, WORKFLOW_FILE, workflow.source.path)
+    graph = Graph(workflow.steps)
+    tasks = {step.id: _task(step, workflow, dag, has_upstream=bool(graph.upstream(step.id))) for step in workflow.steps}
+    for step_id, task in tasks.items():
+        task.set_upstream([tasks[other] for other in graph.upstream(step_id)])
+    if workflow.outputs:
+        # A failed step must not be hidden by a last task that succeeds, a skipped one must not keep it from running.
+        last = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", dag=dag)
+        last.set_upstream([tasks[step_id] for step_id in graph.leaves()])
+    return dag
+
+
+def _task(step: Step, workflow: Workflow, dag: DAG, *, has_upstream: bool) -> WorkflowStepOperator:
+    operator = LLMStepOperator if step.executor == "llm" else WorkflowStepOperator
+    # Workflow-language section 5: run when none failed and not all were skipped.
+    rule = "none_failed_min_one_success" if has_upstream else "all_success"
+    airflow: dict[str, Any] = {"trigger_rule": rule, **step.airflow}
+    return operator(step=step, workflow=workflow, dag=dag, **airflow)
+
+
+def _limits(workflow: Workflow, settings: AirflowWorkflow) -> dict[str, Any]:
+    limits: dict[str, Any] = {
+        "dagrun_timeout": None if workflow.timeout is None else timedelta(seconds=workflow.timeout),
+        "max_active_tasks": workflow.max_parallel,
+        "max_active_runs": settings.max_active_runs,
+    }
+    return {name: value for name, value in limits.items() if value is not None}
+
+
+def _start(settings: AirflowWorkflow) -> Any:
+    if settings.schedule is None and settings.start_date is None:
+        return None
+    import pendulum
+
+    start = settings.start_date or datetime(2024, 1, 1)
+    return pendulum.datetime(start.year, start.month, start.day, tz=settings.timezone)
+
+
+def _param(item: Input) -> Param:
+    schema = item.json_schema()
+    description = schema.pop("description", None)
+    if item.required and item.default is None:
+        return Param(description=description, **schema)
+    if not schema:
+        # Of any type; the form offers a text field when a text is among the types.
+        schema = {"type": ["string", "null", "number", "boolean", "object", "array"]}
+    return Param(item.default, description=description, **schema)
+
+
+def _documentation(workflow: Workflow) -> str:
+    parts = [workflow.description or f"Workflow `{workflow.name}`."]
+    if workflow.inputs:
+        parts.append("\n".join(["| input | type | |", "|---|---|---|", *map(_input_row, workflow.inputs)]))
+    language = "json" if (workflow.source.path or "").endswith(".json") else "yaml"
+    # A fence longer than any in the file cannot be closed by it.
+    fence = "`" * max(3, 1 + _longest_run(workflow.source.text, "`"))
+    parts.append(f"{fence}{language}\n{workflow.source.text.rstrip()}\n{fence}")
+    return "\n\n".join(parts)
+
+
+def _input_row(item: Input) -> str:
+    about = [item.description] if item.description else []
+    about += ["required"] if item.required else []
+    about += [f"default `{item.default}`"] if item.default is not None else []
+    return f"| `{item.name}` | {item.type} | {', '.join(about)} |"
+
+
+def _longest_run(text: str, character: str) -> int:
+    longest = current = 0
+    for each in text:
+        current = current + 1 if each == character else 0
+        longest = max(longest, current)
+    return longest

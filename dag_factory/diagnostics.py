@@ -1,0 +1,63 @@
+"""What is wrong with a file, where, and what to write instead."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+__all__ = ["Diagnostic", "closest"]
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One trouble in one file.
+
+    Attributes:
+        path: The file, as it was named to the reader.
+        line: Line, counted from 1.
+        column: Column, counted from 1 in characters.
+        message: What is wrong and what was expected.
+        suggestion: What to do about it; empty when the message says it all.
+        severity: An error keeps the workflow from running, a warning does not.
+        text: The offending line of the file.
+    """
+
+    path: str
+    line: int
+    column: int
+    message: str
+    suggestion: str = ""
+    severity: Literal["error", "warning"] = "error"
+    text: str = ""
+
+    def __str__(self) -> str:
+        """Write it as compilers do, so that editors and terminals can jump to the place."""
+        hint = f"; {self.suggestion}" if self.suggestion else ""
+        level = "" if self.severity == "error" else "warning: "
+        return f"{self.path}:{self.line}:{self.column}: {level}{self.message}{hint}"
+
+    def excerpt(self) -> str:
+        """Write it with the offending line and a caret under the column."""
+        if not self.text:
+            return str(self)
+        return f"{self}\n    {self.text}\n    {' ' * (self.column - 1)}^"
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """Suggest the known word that a misspelt one was meant to be.
+
+    Args:
+        word: What the file says.
+        known: What it could have said.
+
+    Returns:
+        ``did you mean 'x'?``, or the list of known words when none is close and the list is short; else empty.
+    """
+    words = sorted(set(known))
+    folded = {candidate.casefold(): candidate for candidate in words}
+    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
+    if close:
+        return f"did you mean {folded[close[0]]!r}?"
+    return f"known are {', '.join(words)}" if 0 < len(words) <= 24 else ""

@@ -1,0 +1,87 @@
+"""The dags folder's side: DAGs for the healthy workflows, and one import error that names everything wrong in the others.
+
+``dags/load_workflows.py`` calls :func:`load_dags` and ``dags/workflow_errors.py`` calls :func:`raise_errors`. They are two files
+because Airflow keeps the DAGs of a file only while that file imports: the first must never fail, the second exists to fail.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from airflow.sdk import DAG, get_parsing_context
+
+from airflow_llm_provider.workflow.model import slug
+from dag_factory.compile import to_dag
+from dag_factory.diagnostics import Diagnostic
+from dag_factory.read import find_files, read_file, read_folder
+
+__all__ = ["WorkflowErrors", "load_dags", "raise_errors"]
+
+
+class WorkflowErrors(Exception):
+    """Everything that is wrong with the workflow files of a folder."""
+
+    def __init__(self, diagnostics: tuple[Diagnostic, ...]) -> None:
+        self.diagnostics = diagnostics
+        files = len({item.path for item in diagnostics})
+        count = f"{len(diagnostics)} error{'s' * (len(diagnostics) > 1)} in {files} workflow file{'s' * (files > 1)}"
+        super().__init__("\n\n".join([f"{count}:", *(item.excerpt() for item in diagnostics)]))
+
+
+def load_dags(folder: str | os.PathLike[str]) -> dict[str, DAG]:
+    """Make a DAG of every healthy workflow in a folder and the folders in it.
+
+    A task's process needs one DAG only, and Airflow says which: then only the files that may define it are read.
+
+    Args:
+        folder: The folder with the workflow files.
+
+    Returns:
+        DAG id to DAG; put it into the module's globals, where Airflow looks for DAGs.
+    """
+    wanted = get_parsing_context().dag_id
+    if wanted is not None:
+        for path in _files_that_may_define(wanted, folder):
+            for workflow in read_file(path).workflows:
+                if workflow.dag_id == wanted:
+                    return {wanted: to_dag(workflow)}
+        return {}
+    return {workflow.dag_id: to_dag(workflow) for workflow in read_folder(folder).workflows}
+
+
+def raise_errors(folder: str | os.PathLike[str]) -> None:
+    """Raise all errors of a folder's workflow files as one, which Airflow shows as an import error.
+
+    Args:
+        folder: The folder with the workflow files.
+
+    Raises:
+        WorkflowErrors: A file has errors.
+    """
+    if get_parsing_context().dag_id is not None:
+        return
+    errors = read_folder(folder).errors
+    if errors:
+        raise WorkflowErrors(errors)
+
+
+def _files_that_may_define(dag_id: str, folder: str | os.PathLike[str]) -> list[Path]:
+    """Give the files that hold every word of a DAG id.
+
+    A DAG id is a workflow's name with runs of other characters replaced by ``-``, so the file must hold its words.
+    """
+    words = [word.encode() for word in re.findall(r"[A-Za-z0-9_.]+", slug(dag_id))]
+    paths = list(find_files(folder))
+    holding = [path for path in paths if _holds(path, words)]
+    # A name that is written with YAML escapes holds the words only once it is parsed.
+    return holding or paths
+
+
+def _holds(path: Path, words: list[bytes]) -> bool:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return False
+    return all(word in content for word in words)

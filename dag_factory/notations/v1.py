@@ -1,0 +1,265 @@
+"""The v1 notation: ``apiVersion: orchestrator.llm/v1``, ``kind: Workflow``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, ConfigDict, Field
+
+from airflow_llm_provider.engine.executor import Executor
+from airflow_llm_provider.workflow.model import DocumentPath, Source, Step, Workflow, WorkflowOutput, slug
+from dag_factory.airflow_block import AirflowStep, AirflowWorkflow
+from dag_factory.documents import Document
+from dag_factory.notations.base import (
+    Duration,
+    InputModel,
+    Model,
+    Notation,
+    RetryModel,
+    Text,
+    executor_of,
+    free_keys,
+    workflow_name,
+)
+from dag_factory.problems import Problems
+
+__all__ = ["V1"]
+
+API_VERSION = "orchestrator.llm/v1"
+
+_EXECUTORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "llm-forge:claude-api": ("llm", {"provider": "anthropic", "model": "claude-sonnet-4-5-20250929"}),
+    "llm-forge:gpt4-api": ("llm", {"provider": "openai", "model": "gpt-4-turbo"}),
+    "llm-forge:openai-api": ("llm", {"provider": "openai", "model": "gpt-4-turbo"}),
+    "llm-forge:text-transform": ("text-transform", {}),
+}
+"""Executor in the file to our executor, and inputs it stands for. ``llm-forge:<provider>`` asks that provider."""
+
+_ID = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def _is_id(value: str) -> str:
+    if not _ID.fullmatch(value):
+        raise ValueError(f"{value!r} is no id; use letters, digits, '_' and '-'")
+    return value
+
+
+Id = Annotated[str, AfterValidator(_is_id)]
+
+
+class Metadata(Model):
+    """``metadata``: the name, and whatever else the author keeps there."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: Text
+    version: str | None = None
+    description: str | None = None
+    labels: dict[str, Any] = Field(default_factory=dict)
+    annotations: dict[str, Any] = Field(default_factory=dict)
+
+
+class Concurrency(Model):
+    """``spec.config.concurrency``."""
+
+    max_parallel: int | None = Field(default=None, ge=1, alias="maxParallel")
+
+
+class Config(Model):
+    """``spec.config``."""
+
+    timeout: Duration | None = None
+    concurrency: Concurrency = Concurrency()
+    retry: RetryModel | None = None
+    retry_policy: RetryModel | None = Field(default=None, alias="retryPolicy")
+
+
+class TaskOutput(Model):
+    """The long form of a task's output."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str = "any"
+    description: str | None = None
+
+
+class Task(Model):
+    """One entry of ``spec.tasks``."""
+
+    id: Id
+    type: Literal["llm", "transform", "custom", "evaluation", "policy", "analytics", "action"] | None = None
+    executor: Text
+    name: str | None = None
+    description: str | None = None
+    depends_on: list[str] = Field(default_factory=list, alias="dependsOn")
+    condition: str | bool | int | float | None = None
+    inputs: dict[str, Any] = Field(default_factory=dict)
+    outputs: dict[str, str | TaskOutput] = Field(default_factory=dict)
+    retry: RetryModel | None = None
+    retry_policy: RetryModel | None = Field(default=None, alias="retryPolicy")
+    timeout: Duration | None = None
+    airflow: AirflowStep | None = None
+
+
+class Output(Model):
+    """The long form of one of ``spec.outputs``."""
+
+    value: Any
+    fallback: Any = None
+    description: str | None = None
+
+
+class Spec(Model):
+    """``spec``."""
+
+    inputs: list[InputModel] | None = None
+    tasks: list[dict[str, Any]] = Field(min_length=1)
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    config: Config = Config()
+    airflow: AirflowWorkflow = AirflowWorkflow()
+
+
+class Root(Model):
+    """The document's top level."""
+
+    api_version: Literal["orchestrator.llm/v1"] = Field(alias="apiVersion")
+    kind: Literal["Workflow"]
+    metadata: Metadata
+    spec: Spec
+
+
+class TaskConfig(Model):
+    """What ``inputs.config`` of a task says that is not an input of its executor."""
+
+    timeout: Duration | None = None
+    retry: RetryModel | None = None
+    retry_policy: RetryModel | None = Field(default=None, alias="retryPolicy")
+
+
+def _read(document: Document, problems: Problems) -> Workflow | None:
+    root = problems.validate(Root, free_keys(document.data), ())
+    spec = document.data.get("spec")
+    given_tasks = spec.get("tasks") if isinstance(spec, dict) else None
+    shared = root.spec.config if root else Config()
+    steps = [
+        _read_task(data, ("spec", "tasks", index), shared, problems)
+        for index, data in enumerate(given_tasks if isinstance(given_tasks, list) else [])
+        if isinstance(data, dict)
+    ]
+    if root is None or any(step is None for step in steps):
+        return None
+    metadata = root.metadata
+    return Workflow(
+        name=metadata.name,
+        dag_id=workflow_name(metadata.name, ("metadata", "name"), problems),
+        steps=tuple(step for step in steps if step is not None),
+        source=Source(document.path, document.text, document.index, V1.name),
+        version=metadata.version,
+        description=metadata.description,
+        inputs=tuple(item.input() for item in root.spec.inputs or ()),
+        declares_inputs=root.spec.inputs is not None,
+        outputs=tuple(_output(name, value, problems) for name, value in root.spec.outputs.items()),
+        metadata=metadata.model_dump(exclude_none=True),
+        tags=tuple(dict.fromkeys([*root.spec.airflow.tags, *map(str, metadata.labels.values())])),
+        timeout=root.spec.config.timeout,
+        max_parallel=root.spec.config.concurrency.max_parallel,
+        airflow=root.spec.airflow.model_dump(exclude_unset=True),
+        location=("spec",),
+    )
+
+
+def _output(name: str, value: Any, problems: Problems) -> WorkflowOutput:
+    location: DocumentPath = ("spec", "outputs", name)
+    if isinstance(value, dict):
+        model = problems.validate(Output, value, location)
+        if model is not None:
+            return WorkflowOutput(name, model.value, model.fallback, (*location, "value"))
+    return WorkflowOutput(name, value, location=location)
+
+
+def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, problems: Problems) -> Step | None:
+    data = free_keys(data)
+    task = problems.validate(Task, data, location)
+    written = data.get("executor")
+    if not isinstance(written, str):
+        return None
+    name, implied = _EXECUTORS.get(written) or _provider_executor(written)
+    executor = executor_of(name, (*location, "executor"), problems)
+    given = data.get("inputs")
+    if executor is None or (given is not None and not isinstance(given, dict)):
+        return None
+    inputs, locations, config = _flatten(given or {}, (*location, "inputs"), problems)
+    inputs = {**implied, **inputs}
+    problems.validate(executor.Inputs, inputs, (*location, "inputs"), locations=locations)
+    if task is None:
+        return None
+    rules = (task.retry_policy, task.retry, config.retry_policy, config.retry, shared.retry_policy, shared.retry)
+    retry = next((rule for rule in rules if rule is not None), None)
+    return Step(
+        id=task.id,
+        task_id=slug(task.id),
+        executor=name,
+        inputs=inputs,
+        outputs=_bind_outputs(task, written, executor, location, problems),
+        depends_on=tuple(task.depends_on),
+        condition=task.condition,
+        retry=retry.retry() if retry else None,
+        timeout=task.timeout if task.timeout is not None else config.timeout,
+        airflow=task.airflow.task_settings() if task.airflow else {},
+        location=location,
+        input_locations=locations,
+    )
+
+
+def _provider_executor(written: str) -> tuple[str, Mapping[str, Any]]:
+    family, _, provider = written.partition(":")
+    if family == "llm-forge" and provider and ":" not in provider:
+        return "llm", {"provider": provider}
+    return written, {}
+
+
+def _flatten(
+    given: Mapping[str, Any], location: DocumentPath, problems: Problems
+) -> tuple[dict[str, Any], dict[str, DocumentPath], TaskConfig]:
+    """Lift ``inputs.config`` to the other inputs, and take out of it what the engine reads."""
+    inputs = {name: value for name, value in given.items() if name != "config"}
+    locations: dict[str, DocumentPath] = {name: (*location, name) for name in inputs}
+    config = given.get("config")
+    if not isinstance(config, dict):
+        if config is not None:
+            problems.error("'config' must be a mapping", (*location, "config"))
+        return inputs, locations, TaskConfig()
+    engine_keys = {"timeout", "retry", "retryPolicy"}
+    model = problems.validate(
+        TaskConfig, {key: config[key] for key in engine_keys & config.keys()}, (*location, "config")
+    )
+    for name, value in config.items():
+        if name not in engine_keys:
+            inputs[name] = value
+            locations[name] = (*location, "config", name)
+    return inputs, locations, model or TaskConfig()
+
+
+def _bind_outputs(
+    task: Task, written: str, executor: type[Executor[Any]], location: DocumentPath, problems: Problems
+) -> dict[str, str]:
+    """Find what each declared output stands for; a single name that the executor does not know is its primary output."""
+    if not task.outputs:
+        return {name: name for name in executor.outputs}
+    unknown = [name for name in task.outputs if name not in executor.outputs]
+    taken = executor.outputs[0] in task.outputs
+    for name in unknown if taken else unknown[1:]:
+        problems.error(
+            f"{written!r} does not give an output {name!r}",
+            (*location, "outputs", name),
+            suggestion=f"it gives {', '.join(executor.outputs)}, and one name of your own for the first of them",
+            at_key=True,
+        )
+    bound = {name: name if name in executor.outputs else executor.outputs[0] for name in task.outputs}
+    # The primary output comes first, whatever the order in the file.
+    return dict(sorted(bound.items(), key=lambda item: item[1] != executor.outputs[0]))
+
+
+V1 = Notation("v1", reads=lambda data: "apiVersion" in data, read=_read)

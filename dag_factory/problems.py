@@ -1,0 +1,173 @@
+"""Collects what is wrong with one document, and turns pydantic's findings into words that a workflow author knows."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from airflow_llm_provider.workflow.model import DocumentPath
+from airflow_llm_provider.workflow.templates import is_template
+from dag_factory.diagnostics import Diagnostic, closest
+from dag_factory.documents import Document
+
+__all__ = ["Problems"]
+
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+_EXPECTED = {
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+class Problems:
+    """What is wrong with one document.
+
+    Args:
+        document: The document.
+
+    Attributes:
+        found: All diagnostics so far.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self.found: list[Diagnostic] = []
+
+    @property
+    def fatal(self) -> bool:
+        """Whether the workflow cannot run."""
+        return any(problem.severity == "error" for problem in self.found)
+
+    def error(
+        self, message: str, path: DocumentPath, *, suggestion: str = "", at_key: bool = False, offset: int | None = None
+    ) -> None:
+        """Add an error; the arguments are those of :meth:`Document.diagnostic`."""
+        self.found.append(
+            self._document.diagnostic(message, path, suggestion=suggestion, at_key=at_key, offset=offset)
+        )
+
+    def warning(
+        self, message: str, path: DocumentPath, *, suggestion: str = "", offset: int | None = None, at_key: bool = False
+    ) -> None:
+        """Add a warning; the arguments are those of :meth:`Document.diagnostic`."""
+        self.found.append(
+            self._document.diagnostic(
+                message, path, suggestion=suggestion, at_key=at_key, offset=offset, severity="warning"
+            )
+        )
+
+    def validate(
+        self,
+        model: type[ModelT],
+        data: Any,
+        path: DocumentPath,
+        *,
+        locations: Mapping[str, DocumentPath] | None = None,
+        also_known: Iterable[str] = (),
+    ) -> ModelT | None:
+        """Read data into a model, adding an error for everything that does not fit.
+
+        A value that holds a template is not known yet, so that it has the wrong type is no error.
+
+        Args:
+            model: The model.
+            data: The data.
+            path: Where the data stands in the document.
+            locations: Where a top-level key of the data stands, if not below ``path``.
+            also_known: Keys that are read elsewhere; for suggestions.
+
+        Returns:
+            The model; None when there was an error, or when only a run can tell the values.
+        """
+        try:
+            return model.model_validate(data)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                if not _may_become_right(detail):
+                    self._add(model, detail, path, locations or {}, also_known)
+            return None
+
+    def _add(
+        self,
+        model: type[BaseModel],
+        detail: ErrorDetails,
+        path: DocumentPath,
+        locations: Mapping[str, DocumentPath],
+        also_known: Iterable[str],
+    ) -> None:
+        inside = tuple(part for part in detail["loc"] if not _is_union_tag(part))
+        place = locations[str(inside[0])] + inside[1:] if inside and inside[0] in locations else path + inside
+        kind, given = detail["type"], detail["input"]
+        name = str(inside[-1]) if inside else ""
+        if kind == "extra_forbidden":
+            known = {*_keys_at(model, inside[:-1]), *(also_known if len(inside) == 1 else ())}
+            self.error(f"unknown key {name!r}", place, suggestion=closest(name, known), at_key=True)
+        elif kind == "missing":
+            self.error(f"missing key {name!r}", place[:-1], suggestion=f"add {name!r}")
+        elif kind in ("literal_error", "enum"):
+            expected = detail["ctx"]["expected"]
+            words = [word.strip(" '") for word in expected.replace(" or ", ", ").split(",")]
+            self.error(f"{name!r} is {given!r}; expected one of {', '.join(words)}", place, suggestion=_did_you_mean(given, words))
+        elif kind in _EXPECTED:
+            self.error(f"{name!r} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
+        else:
+            message = detail["msg"].removeprefix("Value error, ")
+            self.error(f"{name!r}: {message}" if name and isinstance(name, str) else message, place)
+
+
+def _did_you_mean(given: object, words: list[str]) -> str:
+    suggestion = closest(str(given), words)
+    return suggestion if suggestion.startswith("did") else ""
+
+
+def _may_become_right(detail: ErrorDetails) -> bool:
+    structural = detail["type"] in ("extra_forbidden", "missing")
+    given = detail["input"]
+    return not structural and isinstance(given, str) and is_template(given)
+
+
+def _is_union_tag(part: str | int) -> bool:
+    # pydantic names the member of a union in the location (`function-after[…]`, `list[str]`, `str`); a document has no such key.
+    return isinstance(part, str) and (part in ("str", "int", "float", "bool") or "[" in part)
+
+
+def _keys_at(model: type[BaseModel], inside: tuple[str | int, ...]) -> set[str]:
+    for part in inside:
+        field = next((field for name, field in model.model_fields.items() if part in (name, field.alias)), None)
+        nested = _model_in(field.annotation) if field is not None else model
+        if nested is None:
+            return set()
+        model = nested
+    names = set()
+    for name, field in model.model_fields.items():
+        choices = getattr(field.validation_alias, "choices", None)
+        names |= {choice for choice in choices if isinstance(choice, str)} if choices else {field.alias or name}
+    return names
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    if get_origin(annotation) in (Union, types.UnionType, list, dict, tuple) or get_args(annotation):
+        return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)
+    return None
+
+
+def _shown(value: object) -> str:
+    names = {dict: "a mapping", list: "a list", type(None): "nothing"}
+    return names.get(type(value)) or repr(value)

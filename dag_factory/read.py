@@ -1,0 +1,141 @@
+"""From a file to workflows and diagnostics: one pure function, and its use on files and folders.
+
+Whatever reads workflow files goes through here: ``llm-orchestrator``, the dags folder's loader, and its twin that reports errors.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_llm_provider.workflow.model import Workflow
+from dag_factory.checks import check
+from dag_factory.diagnostics import Diagnostic
+from dag_factory.documents import Document, decode, parse
+from dag_factory.notations import NOTATIONS
+from dag_factory.problems import Problems
+
+__all__ = ["ReadResult", "find_files", "read_file", "read_folder", "read_text"]
+
+SUFFIXES = (".yaml", ".yml", ".json")
+SAMPLE_SUFFIX = ".input.json"
+"""``x.yaml`` may have a sample input beside it, ``x.input.json``, which is no workflow."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadResult:
+    """What reading gives.
+
+    Attributes:
+        workflows: The workflows that can run.
+        diagnostics: What is wrong, errors and warnings, in the order of the files.
+    """
+
+    workflows: tuple[Workflow, ...] = ()
+    diagnostics: tuple[Diagnostic, ...] = ()
+
+    @property
+    def errors(self) -> tuple[Diagnostic, ...]:
+        """The diagnostics that keep a workflow from running."""
+        return tuple(item for item in self.diagnostics if item.severity == "error")
+
+
+def read_text(path: str, text: str) -> ReadResult:
+    """Read every workflow in a text.
+
+    Args:
+        path: Name of the file, for messages.
+        text: YAML or JSON.
+
+    Returns:
+        The workflows that can run, and all that is wrong.
+    """
+    parsed = parse(path, text)
+    workflows: list[Workflow] = []
+    diagnostics = list(parsed.errors)
+    for document in parsed.documents:
+        workflow, found = _read_document(document)
+        diagnostics += found
+        if workflow is not None:
+            workflows.append(workflow)
+    return _without_duplicates([(workflows, diagnostics)])
+
+
+def read_file(path: str | os.PathLike[str]) -> ReadResult:
+    """Read every workflow in a file.
+
+    Args:
+        path: The file.
+    """
+    name = os.fspath(path)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return ReadResult((), (Diagnostic(name, 1, 1, f"cannot be read: {error.strerror}"),))
+    text, errors = decode(name, content)
+    return ReadResult((), errors) if errors else read_text(name, text)
+
+
+def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Walk over the workflow files of a folder and the folders in it, by name.
+
+    Hidden ones, and sample inputs (``x.input.json``), are left out.
+
+    Args:
+        folder: The folder.
+    """
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        for name in sorted(files):
+            if name.endswith(SUFFIXES) and not name.startswith(".") and not name.endswith(SAMPLE_SUFFIX):
+                yield Path(parent, name)
+
+
+def read_folder(folder: str | os.PathLike[str]) -> ReadResult:
+    """Read every workflow file of a folder.
+
+    Args:
+        folder: The folder.
+
+    Returns:
+        All workflows and diagnostics. Of two workflows with one name the first by file name runs, and the other is an error.
+    """
+    results = (read_file(path) for path in find_files(folder))
+    return _without_duplicates((result.workflows, result.diagnostics) for result in results)
+
+
+def _read_document(document: Document) -> tuple[Workflow | None, list[Diagnostic]]:
+    problems = Problems(document)
+    if not isinstance(document.data, dict):
+        problems.error("a workflow is a mapping", (), suggestion="begin with 'name:' and 'steps:', or with 'apiVersion:'")
+        return None, problems.found
+    notation = next(notation for notation in NOTATIONS if notation.reads(document.data))
+    workflow = notation.read(document, problems)
+    if workflow is not None:
+        workflow = check(workflow, problems)
+    return (None if problems.fatal else workflow), problems.found
+
+
+def _without_duplicates(parts: Iterable[tuple[Iterable[Workflow], Iterable[Diagnostic]]]) -> ReadResult:
+    kept: dict[str, Workflow] = {}
+    diagnostics: list[Diagnostic] = []
+    for workflows, found in parts:
+        diagnostics += found
+        for workflow in workflows:
+            first = kept.setdefault(workflow.dag_id, workflow)
+            if first is not workflow:
+                diagnostics.append(_duplicate(workflow, first))
+    return ReadResult(tuple(kept.values()), tuple(diagnostics))
+
+
+def _duplicate(workflow: Workflow, first: Workflow) -> Diagnostic:
+    source = workflow.source
+    document = next(
+        item for item in parse(source.path or "", source.text).documents if item.index == source.document
+    )
+    path = ("metadata", "name") if source.notation == "v1" else ("name",)
+    return document.diagnostic(
+        f"the name {workflow.name!r} is taken by {first.source.path}", path, suggestion="give each workflow a name of its own"
+    )
