@@ -25,17 +25,13 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["ai"],
             }
         ],
-        "operators": [
-            {"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.operators.step"]}
-        ],
+        "operators": [{"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.operators.step"]}],
         "hooks": [{"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.hooks.llm"]}],
         "connection-types": [
             _connection_type("llm_openai", "OpenAIHook", "LLM: OpenAI-compatible", "https://api.openai.com/v1"),
             _connection_type("llm_anthropic", "AnthropicHook", "LLM: Anthropic", "https://api.anthropic.com"),
         ],
-        "plugins": [
-            {"name": "airflow_llm_provider", "plugin-class": "airflow_llm_provider.plugin.LLMProviderPlugin"}
-        ],
+        "plugins": [{"name": "airflow_llm_provider", "plugin-class": "airflow_llm_provider.plugin.LLMProviderPlugin"}],
         "config": {
             "llm_provider": {
                 "description": "Settings of LLM workflows.",

@@ -37,7 +37,7 @@ class _Preload:
                 importlib.import_module(name)
 
 
-class LLMProviderPlugin(AirflowPlugin):  # type: ignore[misc]
+class LLMProviderPlugin(AirflowPlugin):
     """What this package adds to Airflow's processes."""
 
     name = "airflow_llm_provider"

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from airflow_llm_provider.engine.executor import find_executor
-from airflow_llm_provider.errors import ExpressionError
+from airflow_llm_provider.errors import ConfigurationError, ExpressionError
 from airflow_llm_provider.workflow.conditions import parse_condition
-from airflow_llm_provider.workflow.expressions import Reference
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import DocumentPath, Input, Step, Workflow
 from airflow_llm_provider.workflow.names import Names
+from airflow_llm_provider.workflow.syntax import Reference
 from airflow_llm_provider.workflow.templates import is_template, parse_template, walk_texts
 from dag_factory.diagnostics import closest
-from dag_factory.problems import Problems
+from dag_factory.problems import UNNAMED, Problems
 
 __all__ = ["OUTPUTS_TASK", "check"]
 
@@ -51,10 +51,12 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
 
 def _check_ids(workflow: Workflow, problems: Problems) -> bool:
     by_id: dict[str, Step] = {}
-    by_task: dict[str, Step] = {OUTPUTS_TASK: None} if workflow.outputs else {}  # type: ignore[dict-item]
+    by_task: dict[str, Step | None] = {OUTPUTS_TASK: None} if workflow.outputs else {}
     before = len(problems.found)
     for step in workflow.steps:
         place = (*step.location, "id")
+        if step.id == UNNAMED:
+            continue
         if step.id in by_id:
             problems.error(f"the id {step.id!r} is used twice", place, suggestion="give each step an id of its own")
         elif not step.task_id:
@@ -87,6 +89,13 @@ def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
             (*first.location, key) if explicit else first.location,
             suggestion="break the circle at one of them",
         )
+
+
+def _gives_text(step: Step) -> bool:
+    try:
+        return find_executor(step.executor).primary_is_text
+    except ConfigurationError:
+        return False
 
 
 class _References:
@@ -155,7 +164,7 @@ class _References:
             )
         elif target.kind == "unknown_output" and target.step is not None:
             other = names.steps[target.step]
-            if find_executor(other.executor).primary_is_text:
+            if _gives_text(other):
                 self._problems.error(
                     f"{written!r} names an output {target.name!r}, which step {other.id!r} does not have",
                     place,

@@ -32,7 +32,7 @@ MAX_NODES = 1_000_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _WorkflowLoader(_Loader):  # type: ignore[misc]
+class _WorkflowLoader(_Loader):
     """The C loader with YAML 1.2's core types."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -223,7 +223,9 @@ def parse(path: str, text: str) -> Documents:
     finally:
         loader.dispose()
     if not documents:
-        return Documents((), (Diagnostic(path, 1, 1, "the file is empty", "write a workflow, or take it out of the folder"),))
+        return Documents(
+            (), (Diagnostic(path, 1, 1, "the file is empty", "write a workflow, or take it out of the folder"),)
+        )
     return Documents(tuple(documents))
 
 
@@ -233,10 +235,9 @@ def _syntax_error(path: str, text: str, error: yaml.MarkedYAMLError) -> Diagnost
     lines = text.splitlines()
     problem = error.problem or "not YAML"
     message = problem if isinstance(error, _DuplicateKeyError) else f"not YAML: {problem}"
-    suggestion = f"seen {error.context}" if error.context else ""
-    return Diagnostic(
-        path, line + 1, column + 1, message, suggestion, text=lines[line].rstrip() if line < len(lines) else ""
-    )
+    if error.context:
+        message = f"{message} {error.context}"
+    return Diagnostic(path, line + 1, column + 1, message, text=lines[line].rstrip() if line < len(lines) else "")
 
 
 def _refuse_size(data: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import types
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -14,7 +15,10 @@ from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.diagnostics import Diagnostic, closest
 from dag_factory.documents import Document
 
-__all__ = ["Problems"]
+__all__ = ["UNNAMED", "Problems"]
+
+UNNAMED = "unnamed"
+"""Stands for a text that a file should have given, while what else is wrong is looked for."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -32,6 +36,16 @@ _EXPECTED = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
+
+_BOUNDS = {
+    "less_than_equal": ("at most {:g} is allowed", "le"),
+    "less_than": ("it must be below {:g}", "lt"),
+    "greater_than_equal": ("at least {:g} is needed", "ge"),
+    "greater_than": ("it must be above {:g}", "gt"),
+    "too_short": ("at least {} is needed", "min_length"),
+    "string_too_short": ("at least {} character is needed", "min_length"),
+}
+"""What pydantic calls a bound, how to say it, and where its value is."""
 
 
 class Problems:
@@ -57,9 +71,7 @@ class Problems:
         self, message: str, path: DocumentPath, *, suggestion: str = "", at_key: bool = False, offset: int | None = None
     ) -> None:
         """Add an error; the arguments are those of :meth:`Document.diagnostic`."""
-        self.found.append(
-            self._document.diagnostic(message, path, suggestion=suggestion, at_key=at_key, offset=offset)
-        )
+        self.found.append(self._document.diagnostic(message, path, suggestion=suggestion, at_key=at_key, offset=offset))
 
     def warning(
         self, message: str, path: DocumentPath, *, suggestion: str = "", offset: int | None = None, at_key: bool = False
@@ -92,15 +104,24 @@ class Problems:
             also_known: Keys that are read elsewhere; for suggestions.
 
         Returns:
-            The model; None when there was an error, or when only a run can tell the values.
+            The model. After an error, the model of what is right, so that the checks to come can look at that; None when too
+            little of it is.
         """
         try:
             return model.model_validate(data)
         except ValidationError as error:
-            for detail in error.errors(include_url=False):
-                if not _may_become_right(detail):
-                    self._add(model, detail, path, locations or {}, also_known)
-            return None
+            details = error.errors(include_url=False)
+        for detail in details:
+            if not _may_become_right(detail):
+                self._add(model, detail, path, locations or {}, also_known)
+        # Once to leave out what is wrong, once more to fill what is then missing.
+        for _ in range(2):
+            data = _what_is_right(data, details)
+            try:
+                return model.model_validate(data)
+            except ValidationError as error:
+                details = error.errors(include_url=False)
+        return None
 
     def _add(
         self,
@@ -122,12 +143,36 @@ class Problems:
         elif kind in ("literal_error", "enum"):
             expected = detail["ctx"]["expected"]
             words = [word.strip(" '") for word in expected.replace(" or ", ", ").split(",")]
-            self.error(f"{name!r} is {given!r}; expected one of {', '.join(words)}", place, suggestion=_did_you_mean(given, words))
+            self.error(
+                f"{name!r} is {given!r}; expected one of {', '.join(words)}",
+                place,
+                suggestion=_did_you_mean(given, words),
+            )
+        elif kind in _BOUNDS and isinstance(given, (int, float, str, list)):
+            words, key = _BOUNDS[kind]
+            size = f"has {len(given)}" if isinstance(given, (str, list)) else f"is {given!r}"
+            self.error(f"{name!r} {size}; {words.format(detail['ctx'][key])}", place)
         elif kind in _EXPECTED:
             self.error(f"{name!r} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
         else:
             message = detail["msg"].removeprefix("Value error, ")
             self.error(f"{name!r}: {message}" if name and isinstance(name, str) else message, place)
+
+
+def _what_is_right(data: Any, details: list[ErrorDetails]) -> Any:
+    """Leave out what is wrong, and put a mark in place of a missing text."""
+    data = copy.deepcopy(data)
+    for detail in details:
+        inside = [part for part in detail["loc"] if not _is_union_tag(part)]
+        parent = data
+        for part in inside[:-1]:
+            parent = parent.get(part) if isinstance(parent, dict) else None
+        if inside and isinstance(parent, dict):
+            if detail["type"] == "missing":
+                parent[inside[-1]] = UNNAMED
+            else:
+                parent.pop(inside[-1], None)
+    return data
 
 
 def _did_you_mean(given: object, words: list[str]) -> str:

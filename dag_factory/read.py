@@ -109,13 +109,16 @@ def read_folder(folder: str | os.PathLike[str]) -> ReadResult:
 def _read_document(document: Document) -> tuple[Workflow | None, list[Diagnostic]]:
     problems = Problems(document)
     if not isinstance(document.data, dict):
-        problems.error("a workflow is a mapping", (), suggestion="begin with 'name:' and 'steps:', or with 'apiVersion:'")
+        problems.error(
+            "a workflow is a mapping", (), suggestion="begin with 'name:' and 'steps:', or with 'apiVersion:'"
+        )
         return None, problems.found
     notation = next(notation for notation in NOTATIONS if notation.reads(document.data))
     workflow = notation.read(document, problems)
     if workflow is not None:
         workflow = check(workflow, problems)
-    return (None if problems.fatal else workflow), problems.found
+    found = sorted(problems.found, key=lambda item: (item.line, item.column))
+    return (None if problems.fatal else workflow), found
 
 
 def _without_duplicates(parts: Iterable[tuple[Iterable[Workflow], Iterable[Diagnostic]]]) -> ReadResult:
@@ -132,10 +135,10 @@ def _without_duplicates(parts: Iterable[tuple[Iterable[Workflow], Iterable[Diagn
 
 def _duplicate(workflow: Workflow, first: Workflow) -> Diagnostic:
     source = workflow.source
-    document = next(
-        item for item in parse(source.path or "", source.text).documents if item.index == source.document
-    )
+    document = next(item for item in parse(source.path or "", source.text).documents if item.index == source.document)
     path = ("metadata", "name") if source.notation == "v1" else ("name",)
     return document.diagnostic(
-        f"the name {workflow.name!r} is taken by {first.source.path}", path, suggestion="give each workflow a name of its own"
+        f"the name {workflow.name!r} is taken by {first.source.path}",
+        path,
+        suggestion="give each workflow a name of its own",
     )

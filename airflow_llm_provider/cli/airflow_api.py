@@ -1,12 +1,10 @@
 """A small client for the part of Airflow's public REST API that running a workflow takes.
 
-It logs in with a user name and password when first needed, and again when a token has run out. Values read from XCom
-are what the task pushed: the API hands them out as JSON text, twice encoded when a trigger pushed them.
+It logs in with a user name and password when first needed, and again when a token has run out.
 """
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -241,12 +239,21 @@ class AirflowAPI:
         return sorted(tasks, key=lambda task: (task.started or never, task.task_id, task.map_index))
 
     def xcom(self, run: DagRun, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
-        """Read what a task pushed; None when it pushed nothing under that key."""
+        """Read what a task pushed; None when it pushed nothing under that key.
+
+        What a trigger pushed comes as JSON text, for Airflow encodes it twice.
+        """
         answer = self._found(
             f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}/xcomEntries/{key}",
             params={"map_index": map_index},
         )
-        return None if answer is None else _decoded(answer["value"])
+        return None if answer is None else answer["value"]
+
+    def log(self, run: DagRun, task: TaskInstance) -> list[dict[str, Any]]:
+        """Read the log of a task's last try: a mapping for each line, with ``event`` and mostly ``level``."""
+        path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task.task_id}/logs/{task.attempts}"
+        content: list[dict[str, Any]] = self.request("GET", path, params={"map_index": task.map_index})["content"]
+        return content
 
     def _found(self, path: str, **options: Any) -> dict[str, Any] | None:
         try:
@@ -302,14 +309,3 @@ def _refusal(response: httpx.Response) -> AirflowAPIError:
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text.replace("Z", "+00:00"))
-
-
-def _decoded(value: Any) -> Any:
-    for _ in range(2):
-        if not isinstance(value, str):
-            break
-        try:
-            value = json.loads(value)
-        except ValueError:
-            break
-    return value

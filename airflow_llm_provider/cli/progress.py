@@ -70,7 +70,7 @@ class Progress(Observer):
         """Write how the step ended."""
         self._running.pop(step.id, None)
         self._update()
-        facts = [result.state] if result.state != "completed" else [f"{result.execution_time / 1000:.2f} s"]
+        facts: list[str] = [result.state] if result.state != "completed" else [f"{result.execution_time / 1000:.2f} s"]
         if result.usage is not None:
             facts.append(f"{result.usage.total_tokens} tokens")
             facts.append("cost unknown" if result.usage.cost_usd is None else f"${result.usage.cost_usd:.6f}")

@@ -12,7 +12,7 @@ import fcntl
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 __all__ = [
     "Component",
@@ -40,11 +40,13 @@ class Component:
         command: Program and arguments.
         probes: Addresses that must answer a GET, one after the other, before it counts as running; any status below
             500 will do.
+        grace: Seconds between the request to end and the kill; None takes the policy's.
     """
 
     name: str
     command: tuple[str, ...]
     probes: tuple[str, ...] = ()
+    grace: float | None = None
 
 
 @dataclass(frozen=True)
@@ -124,8 +126,11 @@ def read_plan(folder: Path) -> Plan | None:
     data = _read(folder / "plan.json")
     if data is None:
         return None
-    parts = [Component(item["name"], tuple(item["command"]), tuple(item["probes"])) for item in data["components"]]
-    return Plan(tuple(parts), folder, Policy(**data["policy"]))
+    components = tuple(
+        Component(item["name"], tuple(item["command"]), tuple(item["probes"]), item["grace"])
+        for item in data["components"]
+    )
+    return Plan(components, folder, Policy(**data["policy"]))
 
 
 def write_state(folder: Path, state: State) -> None:
@@ -158,9 +163,10 @@ def lock(descriptor: int) -> bool:
     return True
 
 
-def _read(path: Path) -> dict[str, dict] | None:  # type: ignore[type-arg]
+def _read(path: Path) -> dict[str, Any] | None:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return data
     except FileNotFoundError:
         return None
 

@@ -65,9 +65,10 @@ class _Supervisor:
             loop.add_signal_handler(number, self._on_signal)
         keepers = {item.name: asyncio.create_task(self._keep(item)) for item in self._plan.components}
         await self._stopping.wait()
-        for name in reversed(keepers):
-            await self._end(name)
-            await keepers[name]
+        _say("stopping")
+        for component in reversed(self._plan.components):
+            await self._end(component)
+            await keepers[component.name]
         self._kill_orphans()
 
     def _on_signal(self) -> None:
@@ -115,8 +116,9 @@ class _Supervisor:
         state.status = "running"
         self._publish()
 
-    async def _end(self, name: str) -> None:
-        process, grace = self._processes.get(name), self._plan.policy.grace
+    async def _end(self, component: Component) -> None:
+        process = self._processes.get(component.name)
+        grace = self._plan.policy.grace if component.grace is None else component.grace
         if process is None:
             return
         # Only the leader is asked: it knows in which order its own helpers can end.
@@ -124,7 +126,7 @@ class _Supervisor:
         deadline = time.monotonic() + grace
         await _until(lambda: process.poll() is not None or time.monotonic() > deadline or self._hurry.is_set())
         if process.poll() is None:
-            _say(f"{name} did not end by itself and is killed")
+            _say(f"{component.name} did not end by itself and is killed")
             _kill_group(process.pid)
 
     def _kill_orphans(self) -> None:

@@ -39,6 +39,7 @@ class ChatRequest:
         top_p: Nucleus sampling mass, 0 to 1.
         stop: Texts that end the answer.
         seed: Sampling seed, where the provider has one.
+        stream: Whether to take the answer as it is written.
         extra: Further fields of the provider's request body, passed through as they are.
     """
 
@@ -49,6 +50,7 @@ class ChatRequest:
     top_p: float | None = None
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    stream: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -84,6 +86,7 @@ class ChatResponse:
         usage: Tokens spent.
         finish_reason: Why the answer ended: ``stop``, ``length``, ``content_filter``, ``tool_calls`` or the provider's own word.
         id: The provider's id of the answer.
+        first_token_seconds: Time to the first piece of a streamed answer; None for one that came whole.
     """
 
     text: str
@@ -91,6 +94,7 @@ class ChatResponse:
     usage: Usage
     finish_reason: str | None = None
     id: str | None = None
+    first_token_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,7 @@ from airflow_llm_provider.clients.http import send
 __all__ = ["call_webhook"]
 
 
-async def call_webhook(
-    method: str, url: str, *, headers: Mapping[str, str], json: Any
-) -> tuple[int, Any]:
+async def call_webhook(method: str, url: str, *, headers: Mapping[str, str], json: Any) -> tuple[int, Any]:
     """Call a URL once.
 
     Args:

@@ -75,7 +75,7 @@ def _settings_of(document: Mapping[str, Any]) -> Settings:
     retry = _section(document, "fault_tolerance", "retry")
     given: dict[str, Any] = {
         "retry": Retry(
-            max_attempts=int(retry.get("default_max_attempts", Retry.max_attempts)),
+            max_attempts=int(retry.get("default_max_attempts", 3)),
             multiplier=float(retry.get("default_backoff_multiplier", 2.0)),
             initial_delay=parse_duration(retry.get("default_initial_interval", 1.0)),
             max_delay=parse_duration(retry.get("default_max_interval", 30.0)),

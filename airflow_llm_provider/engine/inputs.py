@@ -52,7 +52,9 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
         values[item.name] = given[item.name]
         problems += _problems(item, given[item.name])
     if problems:
-        raise InvalidRequest(f"workflow {workflow.name!r} cannot start with these inputs: {'; '.join(sorted(problems))}")
+        raise InvalidRequest(
+            f"workflow {workflow.name!r} cannot start with these inputs: {'; '.join(sorted(problems))}"
+        )
     return values
 
 

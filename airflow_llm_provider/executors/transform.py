@@ -78,7 +78,9 @@ class TransformInputs(Inputs):
             if parameter.default is parameter.empty and name not in self.settings
         ]
         if values and len(self.inputs) != len(values):
-            problems.append(f"function {self.function!r} takes exactly {len(values)} of 'inputs', got {len(self.inputs)}")
+            problems.append(
+                f"function {self.function!r} takes exactly {len(values)} of 'inputs', got {len(self.inputs)}"
+            )
         elif not values and not self.inputs and self.function != "template":
             problems.append(f"function {self.function!r} needs 'inputs'")
         if problems:

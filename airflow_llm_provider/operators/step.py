@@ -131,10 +131,9 @@ class _WorkflowOperator(BaseOperator):
             InvalidRequest: The run's inputs do not fit the workflow.
         """
         dag_run = context["dag_run"]
-        started = dag_run.run_after or dag_run.start_date
         run = Run(
             id=dag_run.run_id,
-            started_at=started.isoformat(),
+            started_at=dag_run.run_after.isoformat(),
             user=getattr(dag_run, "triggering_user_name", None) or "",
             environment=runtime.settings.environment,
         )

@@ -28,5 +28,7 @@ def parse_duration(value: str | int | float) -> float:
         return float(value)
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise ValueError(f"{value!r} is no duration; write a number of seconds or a text such as 500ms, 30s, 5m, 2h or 1d")
+        raise ValueError(
+            f"{value!r} is no duration; write a number of seconds or a text such as 500ms, 30s, 5m, 2h or 1d"
+        )
     return float(match[1]) * _SECONDS[match[2] or "s"]

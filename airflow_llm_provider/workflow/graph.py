@@ -8,9 +8,9 @@ from graphlib import CycleError, TopologicalSorter
 
 from airflow_llm_provider.errors import ExpressionError
 from airflow_llm_provider.workflow.conditions import parse_condition
-from airflow_llm_provider.workflow.expressions import Reference
 from airflow_llm_provider.workflow.model import DocumentPath, Step
 from airflow_llm_provider.workflow.names import Names
+from airflow_llm_provider.workflow.syntax import Reference
 from airflow_llm_provider.workflow.templates import references
 
 __all__ = ["Graph", "StepReference", "step_references"]
@@ -105,5 +105,5 @@ def _referenced_steps(step: Step, names: Names) -> Iterator[str]:
         except (StopIteration, ExpressionError):
             return
         target = names.locate(found.reference.path)
-        if target.step in names.steps and target.step is not None:
+        if target.step is not None and target.step in names.steps and target.step != step.id:
             yield target.step

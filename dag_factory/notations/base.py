@@ -157,9 +157,7 @@ def workflow_name(name: str, path: DocumentPath, problems: Problems) -> str:
     """Give a workflow's DAG id, adding an error when nothing of its name can be in one."""
     dag_id = slug(name)
     if not dag_id or len(dag_id) > 250:
-        problems.error(
-            f"{name!r} cannot name a DAG", path, suggestion="use 1 to 250 letters, digits, '-', '_' and '.'"
-        )
+        problems.error(f"{name!r} cannot name a DAG", path, suggestion="use 1 to 250 letters, digits, '-', '_' and '.'")
     return dag_id
 
 
@@ -170,4 +168,3 @@ def executor_of(name: str, path: DocumentPath, problems: Problems) -> type[Execu
     except ConfigurationError as error:
         problems.error(str(error), path)
         return None
-

@@ -104,7 +104,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         for index, data in enumerate(given_steps if isinstance(given_steps, list) else [])
         if isinstance(data, dict)
     ]
-    if root is None or any(step is None for step in steps):
+    if root is None:
         return None
     return Workflow(
         name=root.name,
@@ -155,29 +155,30 @@ def _read_step(
     model = problems.validate(StepModel, data, location)
     kind = data.get("type", "llm")
     executor = executor_of(kind, (*location, "type"), problems) if isinstance(kind, str) else None
-    if executor is None:
-        return None
     inputs = {name: value for name, value in data.items() if name not in StepModel.model_fields}
     if kind == "llm":
         inputs = _with_provider(inputs, providers, location, problems)
     if kind == "transform":
         inputs = _with_references(inputs)
-    problems.validate(executor.Inputs, inputs, location, also_known=StepModel.model_fields)
+    if executor is not None:
+        problems.validate(executor.Inputs, inputs, location, also_known=StepModel.model_fields)
     if model is None:
         return None
     names = [model.output] if isinstance(model.output, str) else model.output or [DEFAULT_OUTPUT]
-    if len(names) > len(executor.outputs):
+    given = executor.outputs if executor else tuple(names)
+    if len(names) > len(given):
         problems.error(
-            f"step {model.id!r} names {len(names)} outputs, but {kind!r} gives {len(executor.outputs)}",
+            f"step {model.id!r} names {len(names)} outputs, but {kind!r} gives {len(given)}",
             (*location, "output"),
-            suggestion=f"in this order: {', '.join(executor.outputs)}",
+            suggestion=f"in this order: {', '.join(given)}",
         )
+        given = (*given, *names[len(given) :])
     return Step(
         id=model.id,
         task_id=slug(model.id),
-        executor=kind,
+        executor=model.type,
         inputs=inputs,
-        outputs=dict(zip(names, executor.outputs)),
+        outputs=dict(zip(names, given, strict=False)),
         depends_on=(model.depends_on,) if isinstance(model.depends_on, str) else tuple(model.depends_on),
         condition=model.condition,
         retry=model.retry.retry() if model.retry else None,

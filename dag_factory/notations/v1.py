@@ -9,7 +9,15 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, ConfigDict, Field
 
 from airflow_llm_provider.engine.executor import Executor
-from airflow_llm_provider.workflow.model import DocumentPath, Source, Step, Workflow, WorkflowOutput, slug
+from airflow_llm_provider.workflow.model import (
+    DEFAULT_OUTPUT,
+    DocumentPath,
+    Source,
+    Step,
+    Workflow,
+    WorkflowOutput,
+    slug,
+)
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow
 from dag_factory.documents import Document
 from dag_factory.notations.base import (
@@ -148,7 +156,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         for index, data in enumerate(given_tasks if isinstance(given_tasks, list) else [])
         if isinstance(data, dict)
     ]
-    if root is None or any(step is None for step in steps):
+    if root is None:
         return None
     metadata = root.metadata
     return Workflow(
@@ -182,19 +190,14 @@ def _output(name: str, value: Any, problems: Problems) -> WorkflowOutput:
 def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, problems: Problems) -> Step | None:
     data = free_keys(data)
     task = problems.validate(Task, data, location)
-    written = data.get("executor")
-    if not isinstance(written, str):
-        return None
-    name, implied = _EXECUTORS.get(written) or _provider_executor(written)
-    executor = executor_of(name, (*location, "executor"), problems)
-    given = data.get("inputs")
-    if executor is None or (given is not None and not isinstance(given, dict)):
-        return None
-    inputs, locations, config = _flatten(given or {}, (*location, "inputs"), problems)
-    inputs = {**implied, **inputs}
-    problems.validate(executor.Inputs, inputs, (*location, "inputs"), locations=locations)
     if task is None:
         return None
+    name, implied = _EXECUTORS.get(task.executor) or _provider_executor(task.executor)
+    executor = executor_of(name, (*location, "executor"), problems) if "executor" in data else None
+    inputs, locations, config = _flatten(task.inputs, (*location, "inputs"), problems)
+    inputs = {**implied, **inputs}
+    if executor is not None:
+        problems.validate(executor.Inputs, inputs, (*location, "inputs"), locations=locations)
     rules = (task.retry_policy, task.retry, config.retry_policy, config.retry, shared.retry_policy, shared.retry)
     retry = next((rule for rule in rules if rule is not None), None)
     return Step(
@@ -202,7 +205,7 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
         task_id=slug(task.id),
         executor=name,
         inputs=inputs,
-        outputs=_bind_outputs(task, written, executor, location, problems),
+        outputs=_bind_outputs(task, executor, location, problems),
         depends_on=tuple(task.depends_on),
         condition=task.condition,
         retry=retry.retry() if retry else None,
@@ -243,16 +246,18 @@ def _flatten(
 
 
 def _bind_outputs(
-    task: Task, written: str, executor: type[Executor[Any]], location: DocumentPath, problems: Problems
+    task: Task, executor: type[Executor[Any]] | None, location: DocumentPath, problems: Problems
 ) -> dict[str, str]:
     """Find what each declared output stands for; a single name that the executor does not know is its primary output."""
+    if executor is None:
+        return {name: name for name in task.outputs or [DEFAULT_OUTPUT]}
     if not task.outputs:
         return {name: name for name in executor.outputs}
     unknown = [name for name in task.outputs if name not in executor.outputs]
     taken = executor.outputs[0] in task.outputs
     for name in unknown if taken else unknown[1:]:
         problems.error(
-            f"{written!r} does not give an output {name!r}",
+            f"{task.executor!r} does not give an output {name!r}",
             (*location, "outputs", name),
             suggestion=f"it gives {', '.join(executor.outputs)}, and one name of your own for the first of them",
             at_key=True,

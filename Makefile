@@ -1,0 +1,67 @@
+# Only Python 3.10 or newer and make are presumed; everything else is installed into .venv.
+
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+UV     := $(BIN)/uv
+
+# The oldest Python that constraints.txt holds versions for.
+OLDEST_PYTHON := 3.10
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-stop test lint format types imports bench constraints clean
+
+help: ## Show the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.installed ## Install the package and its development tools into .venv
+
+$(UV):
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null
+	@$(BIN)/python -m pip install --quiet "uv>=0.8"
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(UV)
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group bench
+	@touch $@
+
+demo: setup ## Run a workflow in a local Airflow with a simulated model; Airflow stays up (ARGS="--workflow NAME ...")
+	@$(BIN)/llm-orchestrator demo $(ARGS)
+
+demo-stop: setup ## Stop the Airflow of the demo
+	@$(BIN)/llm-orchestrator demo --stop
+
+lint: setup ## Check style and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: setup ## Rewrite to the project's style
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+types: setup ## Check types
+	@$(BIN)/mypy
+
+imports: setup ## Check which package may import which
+	@$(BIN)/lint-imports
+
+test: setup ## Run the tests (ARGS="-m 'not airflow'" leaves out those that start Airflow)
+	@$(BIN)/pytest $(ARGS)
+
+bench: $(VENV)/.installed-bench ## Measure
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+
+constraints: setup ## Choose the newest versions of all dependencies again
+	@printf 'apache-airflow==3.3.*\n' | $(UV) pip compile pyproject.toml --upgrade --quiet \
+		--all-extras --group dev --group bench --constraints - \
+		--universal --python-version $(OLDEST_PYTHON) \
+		--no-annotate --no-header --no-emit-index-url --no-emit-find-links --output-file constraints.txt
+
+clean: ## Remove .venv, caches, builds and the demo's folder
+	@test ! -d .demo || test ! -x $(BIN)/llm-orchestrator || $(BIN)/llm-orchestrator demo --stop
+	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

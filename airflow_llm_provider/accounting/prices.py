@@ -1,0 +1,116 @@
+"""What a call costs, by the price list of genai-prices.
+
+That library takes 0.4 s of CPU before its first price, more than everything else that a step does in a fresh task process. Most
+models have one flat price for each kind of token, so these are kept in a small file of the user's cache folder
+(``$XDG_CACHE_HOME/airflow-llm-provider``), one for each version of the library. Models whose price depends on the size or the time
+of a request always go through the library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from airflow_llm_provider.clients.base import Usage
+
+__all__ = ["FlatPrice", "cost_usd"]
+
+
+@dataclass(frozen=True, slots=True)
+class FlatPrice:
+    """Prices in USD for a million tokens.
+
+    Attributes:
+        input: Of the prompt.
+        cached: Of the part of the prompt that the provider read from its cache.
+        output: Of the answer.
+    """
+
+    input: Decimal
+    cached: Decimal
+    output: Decimal
+
+    def cost(self, usage: Usage) -> Decimal:
+        """Give the price of a call in USD."""
+        fresh = usage.input_tokens - usage.cached_tokens
+        return (fresh * self.input + usage.cached_tokens * self.cached + usage.output_tokens * self.output) / 1_000_000
+
+
+def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
+    """Give what a call cost.
+
+    Args:
+        provider: The provider's name.
+        model: The model that was asked for.
+        usage: The call's tokens.
+
+    Returns:
+        USD; 0 for ``scripted``, None when the price list does not know the model.
+    """
+    if provider == "scripted":
+        return 0.0
+    key = f"{provider}/{model}"
+    known = _read()
+    if key in known:
+        rates = known[key]
+        return None if rates is None else float(FlatPrice(*map(Decimal, rates)).cost(usage))
+    return _calculate(provider, model, usage)
+
+
+def _calculate(provider: str, model: str, usage: Usage) -> float | None:
+    import genai_prices
+    from genai_prices.types import ModelPrice
+
+    tokens = genai_prices.Usage(
+        input_tokens=usage.input_tokens, cache_read_tokens=usage.cached_tokens, output_tokens=usage.output_tokens
+    )
+    try:
+        found = genai_prices.calc_price(tokens, model, provider_id=provider)
+    except LookupError:
+        _remember(f"{provider}/{model}", None)
+        return None
+    prices = found.model.prices
+    if isinstance(prices, ModelPrice):
+        kinds = [getattr(prices, name, None) for name in ("input_mtok", "cache_read_mtok", "output_mtok")]
+        if all(price is None or isinstance(price, Decimal) for price in kinds):
+            fresh, cached, output = kinds
+            rates = [fresh or Decimal(0), fresh or Decimal(0) if cached is None else cached, output or Decimal(0)]
+            _remember(f"{provider}/{model}", [str(rate) for rate in rates])
+    return float(found.total_price)
+
+
+def _file() -> Path:
+    folder = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(folder).expanduser() / "airflow-llm-provider" / f"prices-{_version()}.json"
+
+
+@cache
+def _version() -> str:
+    return metadata.version("genai-prices")
+
+
+def _read() -> dict[str, list[str] | None]:
+    try:
+        known = json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # No file yet, or one that is no use: the library knows the prices.
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _remember(key: str, rates: list[str] | None) -> None:
+    path = _file()
+    # A cache that cannot be written only costs time; of two processes that write at once, one's entry is found again later.
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump({**_read(), key: rates}, file)
+        Path(name).replace(path)

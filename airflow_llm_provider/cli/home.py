@@ -1,0 +1,187 @@
+"""The folder of a local Airflow: its ports, its secrets, its environment.
+
+It holds everything, so deleting it leaves nothing behind::
+
+    secrets.json, passwords.json       made once, readable by the owner only
+    airflow.env                        the environment, to be sourced before using Airflow's command line; private too
+    place.json                         ports and dags folder that were chosen last
+    plan.json, state.json              what the supervisor runs, and how it is doing
+    airflow.db, bundles/, logs/        Airflow's; logs/<component>.log, and logs/tasks/ for what tasks said
+
+The environment leads every OpenAI and Anthropic client to a simulator on this machine: no key is needed, nothing is
+spent.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import secrets
+import shlex
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from airflow_llm_provider.config.airflow_settings import SECRET_OPTIONS, environment, local_settings, secret_settings
+from airflow_llm_provider.errors import ConfigurationError
+
+__all__ = ["LOOPBACK", "USER", "Home", "Place"]
+
+LOOPBACK = "127.0.0.1"
+USER = "admin"
+_PREFERRED_PORT = 8080
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the stand listens, and what it serves."""
+
+    port: int
+    simulator_port: int
+    dags_folder: str
+
+    @property
+    def url(self) -> str:
+        """Address of Airflow's pages and API."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def simulator_url(self) -> str:
+        """Address of the simulator."""
+        return f"http://{LOOPBACK}:{self.simulator_port}"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The folder at ``path``."""
+
+    path: Path
+
+    @property
+    def passwords_file(self) -> Path:
+        """JSON file of user name to password."""
+        return self.path / "passwords.json"
+
+    @property
+    def variables_file(self) -> Path:
+        """Shell file that sets the environment."""
+        return self.path / "airflow.env"
+
+    @property
+    def database(self) -> Path:
+        """Airflow's SQLite file."""
+        return self.path / "airflow.db"
+
+    def log(self, component: str) -> Path:
+        """Give a component's log file."""
+        return self.path / "logs" / f"{component}.log"
+
+    def password(self) -> str:
+        """Read the user's password."""
+        return str(json.loads(self.passwords_file.read_text(encoding="utf-8"))[USER])
+
+    def place(self) -> Place:
+        """Read where the stand listens, or listened last.
+
+        Raises:
+            ConfigurationError: No stand was ever started in this folder.
+        """
+        try:
+            return Place(**json.loads((self.path / "place.json").read_text(encoding="utf-8")))
+        except FileNotFoundError as error:
+            raise ConfigurationError(f"no Airflow was started in {self.path} yet: start it first") from error
+
+    def choose_place(self, dags_folder: Path, port: int | None) -> Place:
+        """Choose free ports, those of last time where possible, and remember the choice.
+
+        Args:
+            dags_folder: Where the workflows are.
+            port: The API server's port; None takes the last one, else 8080, else any that is free.
+
+        Raises:
+            ConfigurationError: The port that was asked for is in use.
+        """
+        wanted = [port or _PREFERRED_PORT, 0]
+        with contextlib.suppress(ConfigurationError):
+            last = self.place()
+            wanted = [port or last.port, last.simulator_port]
+        with contextlib.ExitStack() as held:
+            chosen = [_free_port(held, number) for number in wanted]
+        if port is not None and chosen[0] != port:
+            raise ConfigurationError(
+                f"port {port} is in use by another program: name another, or none to take a free one"
+            )
+        place = Place(chosen[0], chosen[1], str(dags_folder.resolve()))
+        (self.path / "place.json").write_text(json.dumps(asdict(place)), encoding="utf-8")
+        return place
+
+    def make_secrets(self) -> None:
+        """Make the password and the keys that are not there yet."""
+        if not self.passwords_file.exists():
+            # Airflow would make a password too, but prints it to the API server's log.
+            _write_private(self.passwords_file, json.dumps({USER: secrets.token_urlsafe(12)}))
+        if not self._secrets_file.exists():
+            # 32 bytes in URL-safe base64 is what a fernet key is; the others take any text.
+            made = {name: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() for name in SECRET_OPTIONS}
+            _write_private(self._secrets_file, json.dumps(made))
+
+    def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        """Make the environment of the components; it holds the secrets.
+
+        Args:
+            extra: Further variables, which win.
+        """
+        # A stand of its own: what the caller's Airflow is set to does not reach it.
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))}
+        return {**kept, "PYTHONUNBUFFERED": "1", **self._variables(extra)}
+
+    def write_variables(self, extra: Mapping[str, str]) -> None:
+        """Write the shell file that sets what :meth:`environment` adds to the caller's own."""
+        lines = (f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self._variables(extra).items()))
+        _write_private(self.variables_file, "".join(lines))
+
+    def _variables(self, extra: Mapping[str, str]) -> dict[str, str]:
+        place = self.place()
+        keys = json.loads(self._secrets_file.read_text(encoding="utf-8"))
+        settings = local_settings(self.path, Path(place.dags_folder), place.port, self.passwords_file)
+        direct = ",".join(
+            filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK, "localhost"))
+        )
+        return {
+            **environment((*settings, *secret_settings(keys))),
+            "AIRFLOW_HOME": str(self.path.resolve()),
+            # Components and tasks talk to each other without the proxy of the machine.
+            "NO_PROXY": direct,
+            "no_proxy": direct,
+            "OPENAI_BASE_URL": f"{place.simulator_url}/v1",
+            "OPENAI_API_KEY": "simulator",
+            "ANTHROPIC_BASE_URL": place.simulator_url,
+            "ANTHROPIC_API_KEY": "simulator",
+            **extra,
+        }
+
+    @property
+    def _secrets_file(self) -> Path:
+        return self.path / "secrets.json"
+
+
+def _free_port(held: contextlib.ExitStack, wanted: int) -> int:
+    # Held until all are chosen, so that no two are the same.
+    for port in (wanted, 0):
+        listener = held.enter_context(socket.socket())
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):
+            listener.bind((LOOPBACK, port))
+            return int(listener.getsockname()[1])
+    raise ConfigurationError(f"no port is free on {LOOPBACK}")
+
+
+def _write_private(path: Path, text: str) -> None:
+    scratch = path.with_suffix(".tmp")
+    scratch.unlink(missing_ok=True)
+    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+    scratch.replace(path)

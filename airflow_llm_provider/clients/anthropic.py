@@ -1,0 +1,135 @@
+"""Anthropic's messages API."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Usage
+from airflow_llm_provider.clients.http import HttpChatClient
+from airflow_llm_provider.errors import ConnectionError, InvalidRequest, RateLimitError, ServiceUnavailable, StepError
+
+__all__ = ["DEFAULT_MAX_TOKENS", "AnthropicChat"]
+
+DEFAULT_MAX_TOKENS = 1024
+"""The API insists on a limit; this one is used when the step names none."""
+
+_FINISH_REASONS: Mapping[str, str] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "refusal": "content_filter",
+    "tool_use": "tool_calls",
+}
+
+_STREAM_ERRORS: Mapping[str, type[StepError]] = {
+    "rate_limit_error": RateLimitError,
+    "invalid_request_error": InvalidRequest,
+}
+
+
+class AnthropicChat(HttpChatClient):
+    """A client of ``POST /v1/messages``."""
+
+    provider: ClassVar[str] = "anthropic"
+    default_base_url: ClassVar[str] = "https://api.anthropic.com"
+    api_key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
+    base_url_variable: ClassVar[str] = "ANTHROPIC_BASE_URL"
+
+    def __init__(self, credentials: Credentials) -> None:
+        super().__init__(credentials)
+        # The vendor's SDK takes the address without the version; many gateways are written down with it.
+        self._path = "/messages" if str(self._http.base_url).rstrip("/").endswith("/v1") else "/v1/messages"
+
+    @staticmethod
+    def authorization(key: str) -> dict[str, str]:
+        """Give the headers that carry the key."""
+        return {"x-api-key": key, "anthropic-version": "2023-06-01"}
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Ask once.
+
+        Args:
+            request: What to ask.
+
+        Raises:
+            StepError: The class that fits the failure.
+        """
+        body = _body(request)
+        if request.stream:
+            return await self._streamed(body)
+        data = await self.post(self._path, body)
+        if not isinstance(data.get("content"), list):
+            raise ConnectionError(f"anthropic: the answer has no content: {str(data)[:200]}")
+        return ChatResponse(
+            text="".join(block.get("text", "") for block in data["content"] if block.get("type") == "text"),
+            model=data.get("model") or request.model,
+            usage=_usage(data.get("usage")),
+            finish_reason=_finish_reason(data.get("stop_reason")),
+            id=data.get("id"),
+        )
+
+    async def _streamed(self, body: Mapping[str, Any]) -> ChatResponse:
+        started = time.perf_counter()
+        pieces: list[str] = []
+        first: float | None = None
+        message: dict[str, Any] = {}
+        usage: dict[str, Any] = {}
+        stop_reason: str | None = None
+        async for event in self.stream(self._path, {**body, "stream": True}):
+            match event.get("type"):
+                case "message_start":
+                    message = event["message"]
+                    usage.update(message.get("usage") or {})
+                case "content_block_delta" if (piece := event["delta"].get("text")):
+                    first = first if first is not None else time.perf_counter() - started
+                    pieces.append(piece)
+                case "message_delta":
+                    stop_reason = event["delta"].get("stop_reason") or stop_reason
+                    usage.update(event.get("usage") or {})
+                case "error":
+                    error = event.get("error") or {}
+                    kind = _STREAM_ERRORS.get(error.get("type", ""), ServiceUnavailable)
+                    raise kind(f"anthropic broke the stream off: {error.get('message')}")
+        if stop_reason is None:
+            raise ConnectionError("anthropic: the stream broke off before the answer's end")
+        return ChatResponse(
+            "".join(pieces),
+            message.get("model") or str(body["model"]),
+            _usage(usage),
+            _finish_reason(stop_reason),
+            message.get("id"),
+            first,
+        )
+
+
+def _body(request: ChatRequest) -> dict[str, Any]:
+    system = [message.content for message in request.messages if message.role == "system"]
+    optional = {
+        "system": "\n\n".join(map(str, system)) if system else None,
+        "temperature": request.temperature,
+        "top_p": request.top_p,
+        "stop_sequences": list(request.stop) or None,
+    }
+    return {
+        "model": request.model,
+        "max_tokens": request.max_tokens or DEFAULT_MAX_TOKENS,
+        "messages": [
+            {"role": message.role, "content": message.content} for message in request.messages if message.role != "system"
+        ],
+        **{name: value for name, value in optional.items() if value is not None},
+        **request.extra,
+    }
+
+
+def _finish_reason(stop_reason: str | None) -> str | None:
+    return _FINISH_REASONS.get(stop_reason, stop_reason) if stop_reason else None
+
+
+def _usage(data: Mapping[str, Any] | None) -> Usage:
+    data = data or {}
+    cached = data.get("cache_read_input_tokens") or 0
+    # Anthropic counts what was read from or written to the cache beside the input, others count it in.
+    fresh = (data.get("input_tokens") or 0) + (data.get("cache_creation_input_tokens") or 0)
+    return Usage(input_tokens=fresh + cached, output_tokens=data.get("output_tokens") or 0, cached_tokens=cached)

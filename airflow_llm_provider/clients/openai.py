@@ -1,0 +1,102 @@
+"""OpenAI's chat completions, and whatever speaks that API at another address."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Usage
+from airflow_llm_provider.clients.http import HttpChatClient
+from airflow_llm_provider.errors import ConnectionError
+
+__all__ = ["OpenAIChat"]
+
+_REASONING_MODEL = re.compile(r"^(?:o\d|gpt-5)")
+"""These refuse ``max_tokens`` and take ``max_completion_tokens``, which servers that copy the API often do not know."""
+
+
+class OpenAIChat(HttpChatClient):
+    """A client of ``POST /chat/completions``."""
+
+    provider: ClassVar[str] = "openai"
+    default_base_url: ClassVar[str] = "https://api.openai.com/v1"
+    api_key_variable: ClassVar[str] = "OPENAI_API_KEY"
+    base_url_variable: ClassVar[str] = "OPENAI_BASE_URL"
+
+    @staticmethod
+    def authorization(key: str) -> dict[str, str]:
+        """Give the headers that carry the key."""
+        return {"authorization": f"Bearer {key}"}
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Ask once.
+
+        Args:
+            request: What to ask.
+
+        Raises:
+            StepError: The class that fits the failure.
+        """
+        body = _body(request)
+        if request.stream:
+            return await self._streamed(body)
+        data = await self.post("/chat/completions", body)
+        try:
+            choice = data["choices"][0]
+            return ChatResponse(
+                text=choice["message"].get("content") or choice["message"].get("refusal") or "",
+                model=data.get("model") or request.model,
+                usage=_usage(data.get("usage")),
+                finish_reason=choice.get("finish_reason"),
+                id=data.get("id"),
+            )
+        except (KeyError, IndexError, TypeError, AttributeError):
+            raise ConnectionError(f"openai: the answer has no message: {str(data)[:200]}") from None
+
+    async def _streamed(self, body: Mapping[str, Any]) -> ChatResponse:
+        started = time.perf_counter()
+        pieces: list[str] = []
+        first: float | None = None
+        model, finish_reason, answer_id, usage = str(body["model"]), None, None, Usage()
+        streaming = {**body, "stream": True, "stream_options": {"include_usage": True}}
+        async for event in self.stream("/chat/completions", streaming):
+            model, answer_id = event.get("model") or model, event.get("id") or answer_id
+            if event.get("usage"):
+                usage = _usage(event["usage"])
+            for choice in event.get("choices") or ():
+                if piece := (choice.get("delta") or {}).get("content"):
+                    first = first if first is not None else time.perf_counter() - started
+                    pieces.append(piece)
+                finish_reason = choice.get("finish_reason") or finish_reason
+        if finish_reason is None:
+            raise ConnectionError("openai: the stream broke off before the answer's end")
+        return ChatResponse("".join(pieces), model, usage, finish_reason, answer_id, first)
+
+
+def _body(request: ChatRequest) -> dict[str, Any]:
+    limit = "max_completion_tokens" if _REASONING_MODEL.match(request.model) else "max_tokens"
+    optional = {
+        "temperature": request.temperature,
+        limit: request.max_tokens,
+        "top_p": request.top_p,
+        "stop": list(request.stop) or None,
+        "seed": request.seed,
+    }
+    return {
+        "model": request.model,
+        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        **{name: value for name, value in optional.items() if value is not None},
+        **request.extra,
+    }
+
+
+def _usage(data: Mapping[str, Any] | None) -> Usage:
+    data = data or {}
+    return Usage(
+        input_tokens=data.get("prompt_tokens") or 0,
+        output_tokens=data.get("completion_tokens") or 0,
+        cached_tokens=(data.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
+        reasoning_tokens=(data.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0,
+    )

@@ -1,0 +1,195 @@
+"""Rules that answer in a model's place: for the scripted provider and for the wire simulator.
+
+A rule is a mapping, in YAML or JSON::
+
+    - match: "sentiment of .*great"     # regular expression on the last user text; every text when left out
+      model: "gpt-4*"                   # model name, with * and ?; every model when left out
+      answer: positive                  # the text; an object is answered as JSON
+      times: 1                          # how many answers the rule gives; without end when left out
+    - match: flaky
+      error: {type: RateLimitError, message: slow down, retry_after: 0.5}
+      times: 2
+    - delay: 0.2                        # seconds before the answer
+
+The first rule that fits answers. Where none does, the answer is made from the question, the same each time.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import hashlib
+import json
+import re
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+
+from airflow_llm_provider.clients.base import Message
+from airflow_llm_provider.errors import ConfigurationError
+
+__all__ = ["Rule", "RuleBook", "ScriptedError", "count_tokens", "load_rules", "read_rules", "text_of"]
+
+ErrorName = Literal[
+    "RateLimitError", "TimeoutError", "ConnectionError", "ServiceUnavailable", "InvalidOutput", "AuthenticationError",
+    "InvalidRequest", "ContextLengthError", "ContentFilterError", "ModelNotFound",
+]  # fmt: skip
+
+
+class ScriptedError(BaseModel):
+    """A failure instead of an answer.
+
+    Attributes:
+        type: The error's class in :mod:`airflow_llm_provider.errors`.
+        message: Its text.
+        retry_after: Seconds that the caller is asked to wait.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    type: ErrorName
+    message: str = "scripted"
+    retry_after: float | None = Field(default=None, ge=0)
+
+
+class Rule(BaseModel):
+    """When to answer, and what.
+
+    Attributes:
+        match: Regular expression that the last user text must hold; ``.`` stands for line ends too, case does not matter.
+        model: Pattern of the model's name.
+        answer: The text, or an object to be answered as JSON; None means made from the question.
+        error: A failure instead.
+        times: How many calls the rule takes; None means all.
+        delay: Seconds before the answer.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    match: str = ""
+    model: str = "*"
+    answer: str | dict[str, Any] | list[Any] | None = None
+    error: ScriptedError | None = None
+    times: int | None = Field(default=None, ge=1)
+    delay: float = Field(default=0.0, ge=0)
+
+    @field_validator("match")
+    @classmethod
+    def _is_regular(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from None
+        return value
+
+    def fits(self, model: str, text: str) -> bool:
+        """Tell whether the rule is for a question.
+
+        Args:
+            model: The model asked.
+            text: The last user text.
+        """
+        return fnmatch.fnmatchcase(model, self.model) and (
+            not self.match or re.search(self.match, text, re.DOTALL | re.IGNORECASE) is not None
+        )
+
+
+_RULES = TypeAdapter(list[Rule])
+
+
+def read_rules(data: Any, where: str) -> list[Rule]:
+    """Read rules from plain data.
+
+    Args:
+        data: A list of mappings.
+        where: Where the data is from, for messages.
+
+    Raises:
+        ConfigurationError: The data holds something else; the message names every trouble.
+    """
+    try:
+        return _RULES.validate_python(data or [])
+    except ValidationError as error:
+        problems = "; ".join(f"rule {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ConfigurationError(f"{where}: {problems}") from None
+
+
+def load_rules(path: str | Path) -> list[Rule]:
+    """Read rules from a YAML or JSON file.
+
+    Args:
+        path: The file.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or holds something else.
+    """
+    import yaml
+
+    try:
+        data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the rules {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path} is not YAML: {error}") from error
+    return read_rules(data, str(path))
+
+
+class RuleBook:
+    """Rules that count how often they were used; may be shared by threads.
+
+    Args:
+        rules: The rules, in the order in which they are tried.
+    """
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._rules: Sequence[Rule] = tuple(rules)
+        self._used = [0] * len(self._rules)
+        self._lock = threading.Lock()
+
+    def take(self, model: str, text: str) -> Rule:
+        """Give the rule that answers a question, and count the use.
+
+        Args:
+            model: The model asked.
+            text: The last user text.
+
+        Returns:
+            The first rule that fits and is not used up; an empty one when there is none.
+        """
+        with self._lock:
+            for index, rule in enumerate(self._rules):
+                if (rule.times is None or self._used[index] < rule.times) and rule.fits(model, text):
+                    self._used[index] += 1
+                    return rule
+        return Rule()
+
+
+def text_of(rule: Rule, model: str, text: str) -> str:
+    """Give a rule's answer as text.
+
+    Args:
+        rule: The rule.
+        model: The model asked.
+        text: The last user text, from which the answer is made where the rule has none.
+    """
+    if isinstance(rule.answer, str):
+        return rule.answer
+    if rule.answer is not None:
+        return json.dumps(rule.answer, ensure_ascii=False)
+    digest = hashlib.sha256(f"{model}\0{text}".encode()).hexdigest()[:8]
+    opening = " ".join(text.split())[:80]
+    return f"[{model} {digest}] {opening}"
+
+
+def count_tokens(messages: Iterable[Message] | str) -> int:
+    """Estimate tokens as a quarter of the characters, at least one a text; the same for the same text.
+
+    Args:
+        messages: A conversation or a text.
+    """
+    if isinstance(messages, str):
+        return max(1, -(-len(messages) // 4))
+    contents = (item.content if isinstance(item.content, str) else json.dumps(list(item.content)) for item in messages)
+    return sum(count_tokens(content) for content in contents)

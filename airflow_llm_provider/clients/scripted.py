@@ -1,0 +1,66 @@
+"""``scripted``: a provider without a network, for tests and for trying a workflow out.
+
+It answers from rules (see :mod:`airflow_llm_provider.clients.rules`), given as ``answers`` or as the file ``script`` among the
+credentials' options, or in the file that the variable ``LLM_SCRIPT`` names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from typing import ClassVar
+
+from airflow_llm_provider import errors
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Usage
+from airflow_llm_provider.clients.rules import RuleBook, count_tokens, load_rules, read_rules, text_of
+
+__all__ = ["ScriptedChat"]
+
+
+class ScriptedChat:
+    """Answers from rules.
+
+    Args:
+        credentials: ``options`` may hold ``answers`` or ``script``; all else is not needed.
+
+    Raises:
+        ConfigurationError: The rules cannot be read.
+    """
+
+    api_key_variable: ClassVar[None] = None
+    base_url_variable: ClassVar[None] = None
+
+    def __init__(self, credentials: Credentials) -> None:
+        script = credentials.options.get("script") or os.environ.get("LLM_SCRIPT")
+        answers = read_rules(credentials.options.get("answers"), "the scripted provider's answers")
+        self._rules = RuleBook([*answers, *(load_rules(script) if script else ())])
+
+    async def chat(self, request: ChatRequest) -> ChatResponse:
+        """Answer as the rules say.
+
+        Args:
+            request: What to answer.
+
+        Raises:
+            StepError: The rule says so.
+        """
+        asked = [message.content for message in request.messages if message.role == "user"]
+        last = asked[-1] if asked else ""
+        text = last if isinstance(last, str) else json.dumps(list(last))
+        rule = self._rules.take(request.model, text)
+        if rule.delay:
+            await asyncio.sleep(rule.delay)
+        if rule.error is not None:
+            error: type[errors.StepError] = getattr(errors, rule.error.type)
+            raise error(rule.error.message, retry_after=rule.error.retry_after)
+        answer = text_of(rule, request.model, text)
+        return ChatResponse(
+            text=answer,
+            model=request.model,
+            usage=Usage(count_tokens(request.messages), count_tokens(answer)),
+            finish_reason="stop",
+        )
+
+    async def aclose(self) -> None:
+        """Nothing is open."""

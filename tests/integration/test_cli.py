@@ -1,0 +1,135 @@
+"""``llm-orchestrator`` as its user calls it: real processes, real exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import WORKFLOWS
+
+SCRIPTED = """\
+name: two-steps
+steps:
+  - {id: a, provider: scripted, model: m, prompt: "one {{ inputs.x }}"}
+  - {id: b, provider: scripted, model: m, prompt: "two {{ steps.a.output }}"}
+"""
+
+
+def orchestrator(
+    *arguments: str, stdin: str | None = None, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "airflow_llm_provider.cli", *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(environment or {})},
+        check=False,
+    )
+
+
+@pytest.fixture
+def two_steps(tmp_path: Path) -> Path:
+    path = tmp_path / "two-steps.yaml"
+    path.write_text(SCRIPTED)
+    return path
+
+
+def test_validate_a_folder() -> None:
+    done = orchestrator("validate", str(WORKFLOWS))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"{WORKFLOWS}/sentiment-analysis.yaml: sentiment-analysis, 3 steps, steps notation: valid" in done.stdout
+
+
+def test_validate_names_every_error(tmp_path: Path) -> None:
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("name: x\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n  - {id: a, type: actoin}\n")
+    done = orchestrator("validate", str(bad))
+    assert done.returncode == 2
+    assert f"{bad}:3:42: unknown key 'promt'; did you mean 'prompt'?" in done.stderr
+    assert f"{bad}:4:18: no executor is called 'actoin'; did you mean 'action'?" in done.stderr
+    assert "^" in done.stderr
+
+
+def test_run_writes_progress_and_outputs(two_steps: Path) -> None:
+    done = orchestrator("run", str(two_steps), "--input", '{"x": 1}')
+    assert done.returncode == 0, done.stderr
+    assert "✓ a: " in done.stderr
+    assert "completed in " in done.stderr
+    assert done.stdout.startswith("a: {")
+
+
+@pytest.mark.parametrize("how", ["json", "file", "stdin"])
+def test_run_takes_input(two_steps: Path, tmp_path: Path, how: str) -> None:
+    file = tmp_path / "input.json"
+    file.write_text('{"x": "tea"}')
+    given = {"json": '{"x": "tea"}', "file": str(file), "stdin": "-"}[how]
+    done = orchestrator("run", str(two_steps), "--input", given, "--output", "json", stdin='{"x": "tea"}')
+    result = json.loads(done.stdout)
+    assert (result["state"], result["steps"]["b"]["state"]) == ("completed", "completed")
+    assert "tea" in result["steps"]["a"]["outputs"]["output"]
+
+
+def test_run_does_not_import_airflow_nor_a_network_client(two_steps: Path) -> None:
+    code = (
+        "import sys; from airflow_llm_provider.cli import main; "
+        f"assert main(['run', {str(two_steps)!r}, '--input', '{{}}']) == 0; "
+        "print([name for name in ('airflow', 'httpx', 'openai', 'jsonschema', 'genai_prices') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_a_failed_run_exits_with_1(tmp_path: Path) -> None:
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: x\nsteps:\n  - {id: a, type: transform, function: json_parse, inputs: ['no json {']}\n")
+    done = orchestrator("run", str(path), "--output", "json")
+    assert done.returncode == 1
+    assert json.loads(done.stdout)["error"].startswith("a: InvalidOutput: not JSON")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--input", "{"], "--input is not JSON"),
+        (["--input", "[1]"], "--input must be a JSON object"),
+        (["--input", "no-such.json"], "--input is neither a JSON object nor a file that can be read"),
+        (["--workflow", "other"], "holds 'two-steps'; choose one with --workflow"),
+        (["--config", "no-such.yaml"], "cannot read the configuration no-such.yaml"),
+    ],
+)
+def test_what_cannot_be_used_exits_with_2(two_steps: Path, arguments: list[str], message: str) -> None:
+    done = orchestrator("run", str(two_steps), *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_missing_key_is_told_before_any_call(tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text("name: x\nsteps:\n  - {id: a, provider: openai, model: m, prompt: p}\n")
+    done = orchestrator("run", str(path), "--output", "json")
+    assert done.returncode == 1
+    assert "OPENAI_API_KEY" in json.loads(done.stdout)["error"]
+
+
+def test_graph(tmp_path: Path) -> None:
+    done = orchestrator("graph", str(WORKFLOWS / "meeting-notes.yaml"))
+    assert done.stdout == "decisions [llm]\ntodos [llm]\nmail [llm] <- decisions, todos\n"
+    dot = orchestrator("graph", str(WORKFLOWS / "sentiment-analysis.yaml"), "--format", "dot")
+    assert '"classify" -> "respond" [style=dashed];' in dot.stdout
+
+
+def test_version() -> None:
+    assert orchestrator("version").stdout.startswith("airflow-llm-provider ")
+
+
+def test_help_names_every_command() -> None:
+    done = orchestrator("--help")
+    assert all(name in done.stdout for name in ("validate", "run", "graph", "simulator", "demo", "version"))
