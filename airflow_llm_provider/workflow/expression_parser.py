@@ -192,7 +192,7 @@ def _hint(source: str, offset: int, found: str, accepts: set[str]) -> str:
         return f"; the text that starts with {found} has no end"
     if found == "[" and "NUMBER" in accepts:
         return "; there are no list literals"
-    if source.startswith(("{{", "${{"), offset):
+    if source.startswith(("{{", "${{"), offset) and "NUMBER" in accepts:
         return "; '}}' is missing"
     if found == "{":
         return "; there are no object literals"

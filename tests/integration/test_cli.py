@@ -52,8 +52,8 @@ def test_validate_names_every_error(tmp_path: Path) -> None:
     bad.write_text("name: x\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n  - {id: a, type: actoin}\n")
     done = orchestrator("validate", str(bad))
     assert done.returncode == 2
-    assert f"{bad}:3:42: unknown key 'promt'; did you mean 'prompt'?" in done.stderr
-    assert f"{bad}:4:18: no executor is called 'actoin'; did you mean 'action'?" in done.stderr
+    assert f"{bad}:3:36: unknown key 'promt'; did you mean 'prompt'?" in done.stderr
+    assert f"{bad}:4:19: no executor is called 'actoin'; did you mean 'action'?" in done.stderr
     assert "^" in done.stderr
 
 

@@ -31,9 +31,16 @@ class Difference:
 DIFFERENCES = {
     (case.condition, case.inputs): case
     for case in (
-        Difference("{{n}} > 5", '{"n": 1}', False, "operators beside == and != are part of the language, not text that is not empty"),
+        Difference(
+            "{{n}} > 5",
+            '{"n": 1}',
+            False,
+            "operators beside == and != are part of the language, not text that is not empty",
+        ),
         Difference("!{{x}}", '{"x": "true"}', False, "'!' is an operator, not a part of a text that is not empty"),
-        Difference("{{n}} == 5", '{"n": 5.0}', True, "a tag is a reference, and numbers are compared by value, not by text"),
+        Difference(
+            "{{n}} == 5", '{"n": 5.0}', True, "a tag is a reference, and numbers are compared by value, not by text"
+        ),
         Difference("{{x}} == null", '{"x": null}', True, "a tag is a reference, and a missing value is null"),
         Difference("{{x}} == '[a, b]'", '{"x": ["a", "b"]}', False, "a tag is a reference: a list is not its text"),
     )
@@ -140,7 +147,9 @@ def test_evaluate(source: str, data: dict[str, Any], result: bool) -> None:
     assert decide(source, **data) is result
 
 
-@pytest.mark.parametrize(("source", "result"), [(True, True), (False, False), (1, True), (0, False), (0.0, False), (0.5, True)])
+@pytest.mark.parametrize(
+    ("source", "result"), [(True, True), (False, False), (1, True), (0, False), (0.0, False), (0.5, True)]
+)
 def test_a_boolean_or_number_is_its_own_answer(source: float, result: bool) -> None:
     condition = parse_condition(source)
     assert condition.evaluate(resolver({})) is result
@@ -180,7 +189,9 @@ def test_a_word_that_turns_out_to_have_a_value_is_that_value() -> None:
     assert condition.evaluate(resolver({"kind": "block"})) is False
 
 
-@pytest.mark.parametrize("source", ["a > b", "a.b == 1", "upper(a) == 'A'", "a && b", "a", "{{ a }} == 'x'", "${{ a == b }}"])
+@pytest.mark.parametrize(
+    "source", ["a > b", "a.b == 1", "upper(a) == 'A'", "a && b", "a", "{{ a }} == 'x'", "${{ a == b }}"]
+)
 def test_only_bare_words_beside_an_equality_can_be_text(source: str) -> None:
     assert parse_condition(source, known=lambda name: False).warnings == ()
 
@@ -207,7 +218,11 @@ def test_a_quoted_tag_is_text_with_a_warning() -> None:
         ("a == {{ eq 1 }}", "helper 'eq' takes 2 values, got 1", 8),
         ("a == ${{ 1 + }}", "the expression ends too early, expected a value", 13),
         ("a == {{! nothing }}", "'{{! nothing }}' has no value", 5),
-        ("{{#if x}}1{{/if}} > 0", "found '>' beside a template with blocks; write the whole condition as one expression", None),
+        (
+            "{{#if x}}1{{/if}} > 0",
+            "found '>' beside a template with blocks; write the whole condition as one expression",
+            None,
+        ),
         ("{{#if x}}true", "'#if' is not closed; '{{/if}}' is missing", 0),
     ],
 )
@@ -223,7 +238,14 @@ def test_a_condition_that_cannot_be_evaluated() -> None:
         decide("1 / {{ n }} > 2", n=0)
 
 
-@given(st.text() | st.lists(st.sampled_from(["{{", "}}", "${{", "a", "==", "'", " ", "!", "#if ", "{{a}}", "{{#if a}}", "{{/if}}", "yes", "&&", "("])).map("".join))
+@given(
+    st.text()
+    | st.lists(
+        st.sampled_from(
+            ["{{", "}}", "${{", "a", "==", "'", " ", "!", "#if ", "{{a}}", "{{#if a}}", "{{/if}}", "yes", "&&", "("]
+        )
+    ).map("".join)
+)
 def test_any_text_is_a_condition_or_an_expression_error(source: str) -> None:
     try:
         condition = parse_condition(source, known=lambda name: False)

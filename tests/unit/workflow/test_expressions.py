@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 
 from airflow_llm_provider.errors import ExpressionError
 from airflow_llm_provider.workflow import expressions, functions
-from airflow_llm_provider.workflow.expressions import MAX_DEPTH, MAX_SOURCE, Expression, Path, Reference, parse, to_source
+from airflow_llm_provider.workflow.expressions import (
+    MAX_DEPTH,
+    MAX_SOURCE,
+    Expression,
+    Path,
+    Reference,
+    parse,
+    to_source,
+)
 from airflow_llm_provider.workflow.functions import FUNCTIONS
 from airflow_llm_provider.workflow.syntax import Binary, Call, Literal, Member, Name, Node, Unary
 from airflow_llm_provider.workflow.values import get_item
@@ -178,7 +186,11 @@ def test_references(source: str, references: list[Reference]) -> None:
         ("a == 'x", "found \"'\", expected a value; the text that starts with ' has no end", 5),
         ("[1]", "found '[', expected a value; there are no list literals", 0),
         ("a ? 1 : 2", "found '?', expected an operator; write if(condition, value, other)", 2),
-        ("a.upper()", "found '(', expected an operator or the end; functions are written before their values, as in upper(name)", 7),
+        (
+            "a.upper()",
+            "found '(', expected an operator or the end; functions are written before their values, as in upper(name)",
+            7,
+        ),
         ("1 + {{ a }}", "found '{{ a }}' inside an expression; write the name without braces", 4),
         ("{{ a", "found '{', expected a value; '}}' is missing", 0),
         ("1 + uper(s)", "unknown function 'uper'; did you mean 'upper'?", 4),
@@ -309,7 +321,9 @@ def test_a_plain_path_needs_no_parser_library() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("source", ["a", "a.b.c", "steps.a-b.c", "steps.1st.x", "a[0].b[12]", "outputs.a--b", "trueish", "_x"])
+@pytest.mark.parametrize(
+    "source", ["a", "a.b.c", "steps.a-b.c", "steps.1st.x", "a[0].b[12]", "outputs.a--b", "trueish", "_x"]
+)
 def test_the_short_way_gives_the_same_tree(source: str) -> None:
     plain, full = parse(source), parse(f"({source})")
     assert plain == full
@@ -356,7 +370,38 @@ def test_what_is_written_parses_to_the_same_tree(root: Node) -> None:
 
 
 FRAGMENTS = st.lists(
-    st.sampled_from(["a", ".", "[", "]", "(", ")", "steps.a-b", "upper", "'", '"', "x'", "-", "+", "!", "=", "==", "<", "&&", "|", "{{", "}}", "$", " ", "1", "1e5", "\\", ",", "null"])
+    st.sampled_from(
+        [
+            "a",
+            ".",
+            "[",
+            "]",
+            "(",
+            ")",
+            "steps.a-b",
+            "upper",
+            "'",
+            '"',
+            "x'",
+            "-",
+            "+",
+            "!",
+            "=",
+            "==",
+            "<",
+            "&&",
+            "|",
+            "{{",
+            "}}",
+            "$",
+            " ",
+            "1",
+            "1e5",
+            "\\",
+            ",",
+            "null",
+        ]
+    )
 ).map("".join)
 
 

@@ -105,7 +105,10 @@ def test_everything_public_exists() -> None:
         ("{{#each list}}{{#if @first}}<{{/if}}{{@index}}{{#if @last}}>{{/if}}{{/each}}", "<012>"),
         ("{{#each people as |p i|}}{{i}}{{p.name}}{{p.tags.[0]}};{{/each}}", "0Anna;1Bo;"),
         ("{{#each obj as |value key|}}{{key}}{{#with value as |v|}}{{v}}{{/with}};{{/each}}", 'k1v1;k2{"n": "q"};'),
-        ("{{#each people}}{{name}}:{{#each tags}}{{../name}}{{.}}{{@../index}}{{else}}-{{/each}} {{/each}}", "Ann:Anna0Annb0 Bo:- "),
+        (
+            "{{#each people}}{{name}}:{{#each tags}}{{../name}}{{.}}{{@../index}}{{else}}-{{/each}} {{/each}}",
+            "Ann:Anna0Annb0 Bo:- ",
+        ),
         ("{{#each n}}x{{else}}none{{/each}}", "none"),
         ("{{#with obj.k2}}{{n}}{{../n}}{{@root.n}}{{/with}}{{#with none}}x{{else}}y{{/with}}", "q55y"),
         # what is not in the item is missing, also where the root has it
@@ -116,7 +119,10 @@ def test_everything_public_exists() -> None:
         ("{{lookup obj key}}{{lookup list 0}}{{lookup obj 'k9'}}", "v1x"),
         ("{{len list}}{{len s}}{{len obj}}{{len none}}", "3720"),
         ("{{eq n 5}} {{eq n 5.0}} {{eq n '5'}} {{eq t true}} {{eq none null}}", "true false false true true"),
-        ("{{ne n 5}} {{gt n 4}} {{gte n 5}} {{lt n 5}} {{lte '4' n}} {{gt none 1}}", "false true true false true false"),
+        (
+            "{{ne n 5}} {{gt n 4}} {{gte n 5}} {{lt n 5}} {{lte '4' n}} {{gt none 1}}",
+            "false true true false true false",
+        ),
         ("{{and t n}} {{or z none}} {{not z}}", "true false true"),
         ("{{lookup (lookup people 0) 'name'}}", "Ann"),
         ("{{eq 'it\\'s' \"it's\"}}", "true"),
@@ -151,8 +157,14 @@ def test_render(source: str, text: str) -> None:
     ("source", "references"),
     [
         ("{{a.b}} {{ c.[0].[x y] }}", [(("a", "b"), 2), (("c", 0, "x y"), 11)]),
-        ("{{#each steps.a.items}}{{name}}{{../x}}{{@root.y}}{{@index}}{{/each}}", [(("steps", "a", "items"), 8), (("x",), 33), (("y",), 41)]),
-        ("{{#each a as |item|}}{{#if item.b}}{{item}}{{../c}}{{/if}}{{else}}{{item}}{{/each}}", [(("a",), 8), (("c",), 45), (("item",), 68)]),
+        (
+            "{{#each steps.a.items}}{{name}}{{../x}}{{@root.y}}{{@index}}{{/each}}",
+            [(("steps", "a", "items"), 8), (("x",), 33), (("y",), 41)],
+        ),
+        (
+            "{{#each a as |item|}}{{#if item.b}}{{item}}{{../c}}{{/if}}{{else}}{{item}}{{/each}}",
+            [(("a",), 8), (("c",), 45), (("item",), 68)],
+        ),
         ("{{#with a}}{{b}}{{#each c}}{{../d}}{{../../e}}{{/each}}{{/with}}", [(("a",), 8), (("e",), 37)]),
         ("{{#if (gt a.n 5)}}{{b}}{{else if c}}{{/if}}", [(("a", "n"), 10), (("b",), 20), (("c",), 33)]),
         ("{{lookup a b}}{{this.c}}", [(("a",), 9), (("b",), 11), (("c",), 16)]),
@@ -178,8 +190,16 @@ def test_references(source: str, references: list[tuple[Path, int]]) -> None:
         ("{{3}}", "3 is a literal; write the name of a value", 2),
         ("{{ true }}", "true is a literal; write the name of a value", 2),
         ("{{ a + b }}", "found '+', expected a path, a literal or '('; for operators write an expression: ${{ … }}", 5),
-        ("{{ a == b }}", "found '=', expected a path, a literal or '('; comparisons are helpers here, as in (eq a b), and values have no names", 5),
-        ("{{ upper(a) }}", "found 'upper(', expected a path, a literal or '('; functions belong in an expression: ${{ … }}", 3),
+        (
+            "{{ a == b }}",
+            "found '=', expected a path, a literal or '('; comparisons are helpers here, as in (eq a b), and values have no names",
+            5,
+        ),
+        (
+            "{{ upper(a) }}",
+            "found 'upper(', expected a path, a literal or '('; functions belong in an expression: ${{ … }}",
+            3,
+        ),
         ("{{ eq a 'b }}", "the text that starts with ' has no end", 8),
         ("{{ (eq a b }}", "found '(' without ')'", 3),
         ("{{ a) }}", "found ')' without '('", 4),
@@ -256,7 +276,47 @@ def test_a_partial_that_uses_itself_ends_where_its_data_ends() -> None:
 
 
 FRAGMENTS = st.lists(
-    st.sampled_from(["{{", "}}", "{{{", "}}}", "~", "#if ", "/if", "#each ", "/each", "else", "a", ".b", "../", "@index", "@root", "this", " ", "\n", "'", '"', "(", ")", "eq ", "${{", "!", "!--", "--", ">", "\\", "[x]", "|", "as |x|", "{{#if a}}", "{{/if}}", "{{#each a}}", "{{/each}}", "{{b}}"])
+    st.sampled_from(
+        [
+            "{{",
+            "}}",
+            "{{{",
+            "}}}",
+            "~",
+            "#if ",
+            "/if",
+            "#each ",
+            "/each",
+            "else",
+            "a",
+            ".b",
+            "../",
+            "@index",
+            "@root",
+            "this",
+            " ",
+            "\n",
+            "'",
+            '"',
+            "(",
+            ")",
+            "eq ",
+            "${{",
+            "!",
+            "!--",
+            "--",
+            ">",
+            "\\",
+            "[x]",
+            "|",
+            "as |x|",
+            "{{#if a}}",
+            "{{/if}}",
+            "{{#each a}}",
+            "{{/each}}",
+            "{{b}}",
+        ]
+    )
 ).map("".join)
 
 

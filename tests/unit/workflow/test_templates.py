@@ -18,9 +18,19 @@ from airflow_llm_provider.workflow.values import get_item, to_text
 
 WORKFLOWS = FilePath(__file__).parents[4] / "shared" / "corpus" / "workflows"
 
-DATA: dict[str, Any] = {"n": 5, "f": 1.0, "t": True, "none": None, "list": [1, {"a": "b"}], "obj": {"k": [1]}, "s": " text "}
+DATA: dict[str, Any] = {
+    "n": 5,
+    "f": 1.0,
+    "t": True,
+    "none": None,
+    "list": [1, {"a": "b"}],
+    "obj": {"k": [1]},
+    "s": " text ",
+}
 
-BRACES = st.sampled_from(["{{n}}", "${{ n }}", "{% x %}", "{{#if n}}", "\\{{n}}", "{{{{raw}}}}", "'", '"', "}}", "{#", "~", "\n"])
+BRACES = st.sampled_from(
+    ["{{n}}", "${{ n }}", "{% x %}", "{{#if n}}", "\\{{n}}", "{{{{raw}}}}", "'", '"', "}}", "{#", "~", "\n"]
+)
 TEXTS = st.text() | st.lists(st.text(max_size=3) | BRACES).map("".join)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS,
@@ -85,10 +95,16 @@ def test_references_in_nested_values() -> None:
 
 
 def test_texts_in_nested_values() -> None:
-    assert list(walk_texts({"a": ["x", 1, {"b": "y"}], "c": "z"})) == [(("a", 0), "x"), (("a", 2, "b"), "y"), (("c",), "z")]
+    assert list(walk_texts({"a": ["x", 1, {"b": "y"}], "c": "z"})) == [
+        (("a", 0), "x"),
+        (("a", 2, "b"), "y"),
+        (("c",), "z"),
+    ]
 
 
-@pytest.mark.parametrize(("text", "answer"), [("{{a}}", True), ("x ${{ a }}", True), ("{a} ${a} }}", False), ("", False)])
+@pytest.mark.parametrize(
+    ("text", "answer"), [("{{a}}", True), ("x ${{ a }}", True), ("{a} ${a} }}", False), ("", False)]
+)
 def test_is_template(text: str, answer: bool) -> None:
     assert is_template(text) is answer
 

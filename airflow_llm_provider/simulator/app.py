@@ -1,0 +1,299 @@
+"""The simulator as an ASGI application, and as a program.
+
+| | |
+|---|---|
+| ``POST /v1/chat/completions``, ``/v1/embeddings`` | OpenAI |
+| ``POST /v1/messages``, ``/v1/messages/count_tokens`` | Anthropic |
+| ``GET /v1/models`` | OpenAI's list; Anthropic's with the header ``anthropic-version`` |
+| ``POST /_simulator/faults`` | puts a list of faults in line, see :class:`~airflow_llm_provider.simulator.faults.Fault` |
+| ``GET /_simulator/stats`` | ``calls``, ``answered``, and the last calls |
+| ``DELETE /_simulator`` | forgets faults and calls |
+| ``GET /health`` | 200 |
+
+A missing key, and the key ``invalid``, are refused with 401; a model whose name begins with ``missing-`` is unknown.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from airflow_llm_provider import errors
+from airflow_llm_provider.clients.rules import Rule, RuleBook, count_tokens, text_of
+from airflow_llm_provider.simulator.faults import Fault, FaultLine
+from airflow_llm_provider.simulator.wire import (
+    ANTHROPIC,
+    MODELS,
+    OPENAI,
+    Answer,
+    BadRequestError,
+    Dialect,
+    embeddings,
+    json_for_schema,
+)
+
+__all__ = ["Simulator", "create_app", "serve"]
+
+_CONNECTION = "simulator.connection"
+_FAULTS = TypeAdapter(list[Fault])
+
+_STATUS = {
+    errors.RateLimitError: 429,
+    errors.TimeoutError: 408,
+    errors.ServiceUnavailable: 503,
+    errors.AuthenticationError: 401,
+    errors.ModelNotFound: 404,
+}
+
+
+class Simulator:
+    """The simulator's state and its answers.
+
+    Args:
+        rules: How to answer; see :mod:`airflow_llm_provider.clients.rules`.
+
+    Attributes:
+        calls: Model calls that arrived.
+        answered: Model calls that were answered in full: what a provider would have charged for.
+        requests: The last 1000 calls: path, model, headers without keys, and body.
+    """
+
+    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+        self._rules = tuple(rules)
+        self.faults = FaultLine()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget faults, calls, and how often rules were used."""
+        self._book = RuleBook(self._rules)
+        self.faults.clear()
+        self.calls = 0
+        self.answered = 0
+        self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
+
+    async def chat(self, request: Request, dialect: Dialect) -> Response:
+        """Answer a chat call."""
+        self.calls += 1
+        body = await self._body(request)
+        refusal = self._refusal(request, dialect, body)
+        if refusal is not None:
+            return refusal
+        texts = dialect.texts(body)
+        fault = self.faults.take(dialect.name, texts[-1])
+        if fault is not None:
+            await asyncio.sleep(fault.delay)
+            if fault.drop is not None or fault.malformed or fault.status is not None or fault.body is not None:
+                return _faulty(fault, dialect, self._answer(body, texts), body)
+        rule = self._book.take(body["model"], texts[-1])
+        await asyncio.sleep(rule.delay)
+        if rule.error is not None:
+            if rule.error.type == "ConnectionError":
+                return _Dropped(None)
+            status = _STATUS.get(getattr(errors, rule.error.type), 400)
+            return _error(dialect, status, rule.error.message, rule.error.retry_after)
+        answer = self._answer(body, texts, rule)
+        self.answered += 1
+        headers = {**dialect.limit_headers(), _request_id(dialect): f"req_{self.calls:024}"}
+        if body.get("stream"):
+            return StreamingResponse(dialect.stream(answer, body), media_type="text/event-stream", headers=headers)
+        return JSONResponse(dialect.complete(answer), headers=headers)
+
+    async def embeddings(self, request: Request) -> Response:
+        """Answer an embeddings call."""
+        self.calls += 1
+        body = await self._body(request)
+        if self._key_is_wrong(request, OPENAI):
+            return _error(OPENAI, 401, "Incorrect API key provided")
+        fault = self.faults.take("openai", str((body or {}).get("input")))
+        if fault is not None and fault.status is not None:
+            return _error(OPENAI, fault.status, "simulated", fault.retry_after)
+        try:
+            answer = embeddings(body or {})
+        except BadRequestError as error:
+            return _error(OPENAI, 400, str(error))
+        self.answered += 1
+        return JSONResponse(answer, headers=OPENAI.limit_headers())
+
+    async def count_tokens(self, request: Request) -> Response:
+        """Answer Anthropic's token count."""
+        body = await self._body(request)
+        refusal = self._refusal(request, ANTHROPIC, {"max_tokens": 1, **(body or {})})
+        if refusal is not None:
+            return refusal
+        return JSONResponse({"input_tokens": sum(map(count_tokens, ANTHROPIC.texts(body or {})))})
+
+    async def models(self, request: Request) -> Response:
+        """List the models."""
+        dialect: Dialect = ANTHROPIC if "anthropic-version" in request.headers else OPENAI
+        if self._key_is_wrong(request, dialect):
+            return _error(dialect, 401, "invalid key")
+        if dialect is OPENAI:
+            data = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"} for name in MODELS]
+            return JSONResponse({"object": "list", "data": data})
+        data = [
+            {"type": "model", "id": name, "display_name": name, "created_at": "2024-01-01T00:00:00Z"}
+            for name in MODELS
+            if name.startswith("claude")
+        ]
+        return JSONResponse({"data": data, "has_more": False, "first_id": data[0]["id"], "last_id": data[-1]["id"]})
+
+    async def add_faults(self, request: Request) -> Response:
+        """Put faults in line."""
+        try:
+            self.faults.add(_FAULTS.validate_json(await request.body()))
+        except ValidationError as error:
+            return JSONResponse({"error": str(error)}, status_code=400)
+        return Response(status_code=204)
+
+    async def stats(self, request: Request) -> Response:
+        """Tell what was called."""
+        return JSONResponse({"calls": self.calls, "answered": self.answered, "requests": list(self.requests)})
+
+    async def forget(self, request: Request) -> Response:
+        """Start anew."""
+        self.reset()
+        return Response(status_code=204)
+
+    async def _body(self, request: Request) -> Any:
+        try:
+            body = await request.json()
+        except ValueError:
+            body = None
+        shown = {name: value for name, value in request.headers.items() if name not in ("authorization", "x-api-key")}
+        self.requests.append({"path": request.url.path, "headers": shown, "body": body})
+        return body
+
+    def _refusal(self, request: Request, dialect: Dialect, body: Any) -> Response | None:
+        if self._key_is_wrong(request, dialect):
+            key = dialect.key(request.headers) or ""
+            # OpenAI repeats the key; whoever logs its errors must take care.
+            return _error(dialect, 401, f"Incorrect API key provided: {key}. You can find your API key in your account.")
+        if not isinstance(body, dict):
+            return _error(dialect, 400, "We could not parse the JSON body of your request.")
+        try:
+            dialect.check(body)
+        except BadRequestError as error:
+            return _error(dialect, 400, str(error))
+        if body["model"].startswith("missing-"):
+            return _error(dialect, 404, f"The model `{body['model']}` does not exist or you do not have access to it.")
+        return None
+
+    def _key_is_wrong(self, request: Request, dialect: Dialect) -> bool:
+        return dialect.key(request.headers) in (None, "", "invalid")
+
+    def _answer(self, body: dict[str, Any], texts: list[str], rule: Rule | None = None) -> Answer:
+        schema = ((body.get("response_format") or {}).get("json_schema") or {}).get("schema")
+        if schema is not None and (rule is None or rule.answer is None):
+            text = json.dumps(json_for_schema(schema))
+        else:
+            text = text_of(rule or Rule(), body["model"], texts[-1])
+        limit = body.get("max_tokens") or body.get("max_completion_tokens")
+        cut = limit is not None and count_tokens(text) > limit
+        if cut:
+            text = text[: limit * 4]
+        return Answer(
+            body["model"], text, sum(map(count_tokens, texts)), count_tokens(text), "length" if cut else "stop"
+        )
+
+
+def create_app(rules: Iterable[Rule] | Simulator = ()) -> ASGIApp:
+    """Make the ASGI application; dropped connections need uvicorn's h11 or httptools server.
+
+    Args:
+        rules: How to answer; or a simulator that the caller wants to look into.
+    """
+    simulator = rules if isinstance(rules, Simulator) else Simulator(rules)
+
+    def speaking(dialect: Dialect) -> Callable[[Request], Awaitable[Response]]:
+        async def answer(request: Request) -> Response:
+            return await simulator.chat(request, dialect)
+
+        return answer
+
+    async def health(request: Request) -> Response:
+        return JSONResponse({"status": "healthy"})
+
+    app = Starlette(
+        routes=[
+            Route("/v1/chat/completions", speaking(OPENAI), methods=["POST"]),
+            Route("/v1/embeddings", simulator.embeddings, methods=["POST"]),
+            Route("/v1/messages", speaking(ANTHROPIC), methods=["POST"]),
+            Route("/v1/messages/count_tokens", simulator.count_tokens, methods=["POST"]),
+            Route("/v1/models", simulator.models),
+            Route("/_simulator/faults", simulator.add_faults, methods=["POST"]),
+            Route("/_simulator/stats", simulator.stats),
+            Route("/_simulator", simulator.forget, methods=["DELETE"]),
+            Route("/health", health),
+        ]
+    )
+    return _WithConnection(app)
+
+
+def serve(host: str, port: int, rules: Iterable[Rule] = ()) -> None:
+    """Serve until stopped.
+
+    Args:
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+        rules: How to answer.
+    """
+    import uvicorn
+
+    uvicorn.run(create_app(rules), host=host, port=port, log_level="info", access_log=False, lifespan="off")
+
+
+def _request_id(dialect: Dialect) -> str:
+    return "x-request-id" if dialect is OPENAI else "request-id"
+
+
+def _error(dialect: Dialect, status: int, message: str, retry_after: float | None = None, body: Any = None) -> Response:
+    headers = {**dialect.limit_headers(), _request_id(dialect): "req_simulator"}
+    if retry_after is not None:
+        headers["retry-after"] = f"{retry_after:g}"
+    return JSONResponse(dialect.error(status, message) if body is None else body, status_code=status, headers=headers)
+
+
+def _faulty(fault: Fault, dialect: Dialect, answer: Answer, body: dict[str, Any]) -> Response:
+    if fault.drop is not None:
+        return _Dropped(json.dumps(dialect.complete(answer)).encode() if fault.drop == "middle" else None)
+    if fault.malformed:
+        return Response('{"id": "broken', media_type="application/json")
+    return _error(dialect, fault.status or 500, "simulated fault", fault.retry_after, fault.body)
+
+
+class _Dropped(Response):
+    """Closes the connection: without a byte, or after half of a content."""
+
+    def __init__(self, content: bytes | None) -> None:
+        super().__init__(content, media_type="application/json")
+        self._whole = content
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._whole is not None:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            half = self._whole[: len(self._whole) // 2]
+            await send({"type": "http.response.body", "body": half, "more_body": True})
+        scope[_CONNECTION].close()
+        # uvicorn hears of the closed connection in the loop's next round, and then does not miss the rest.
+        await asyncio.sleep(0)
+
+
+class _WithConnection:
+    """Lets the application reach the connection, which ASGI itself has no word for."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        cycle = getattr(send, "__self__", None)
+        await self._app({**scope, _CONNECTION: getattr(cycle, "transport", None)}, receive, send)

@@ -1,0 +1,79 @@
+"""What goes wrong on request: faults wait in line, and each call takes the first that is meant for it."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Fault", "FaultLine"]
+
+
+class Fault(BaseModel):
+    """One thing that goes wrong.
+
+    Attributes:
+        status: Answer with this status and the provider's error body.
+        retry_after: Seconds, in the header ``Retry-After``.
+        body: Answer with this body instead of the provider's own.
+        delay: Seconds to wait before anything else happens.
+        drop: Close the connection ``before`` the answer, or in its ``middle``.
+        malformed: Answer 200 with a body that is not JSON.
+        times: How many calls it befalls.
+        match: Regular expression that the last user text must hold.
+        provider: Only calls in this wire format.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: int | None = Field(default=None, ge=400, le=599)
+    retry_after: float | None = Field(default=None, ge=0)
+    body: Any = None
+    delay: float = Field(default=0.0, ge=0)
+    drop: Literal["before", "middle"] | None = None
+    malformed: bool = False
+    times: int = Field(default=1, ge=1)
+    match: str = ""
+    provider: Literal["openai", "anthropic"] | None = None
+
+    def befalls(self, provider: str, text: str) -> bool:
+        """Tell whether the fault is meant for a call.
+
+        Args:
+            provider: The call's wire format.
+            text: The last user text.
+        """
+        return self.provider in (None, provider) and re.search(self.match, text, re.DOTALL) is not None
+
+
+class FaultLine:
+    """The faults in line; may be shared by threads."""
+
+    def __init__(self) -> None:
+        self._waiting: list[list[Any]] = []
+        self._lock = threading.Lock()
+
+    def add(self, faults: Iterable[Fault]) -> None:
+        """Put faults at the end of the line."""
+        with self._lock:
+            self._waiting += [[fault, fault.times] for fault in faults]
+
+    def clear(self) -> None:
+        """Send all away."""
+        with self._lock:
+            self._waiting.clear()
+
+    def take(self, provider: str, text: str) -> Fault | None:
+        """Give the fault that befalls a call; None when it goes well."""
+        with self._lock:
+            for entry in self._waiting:
+                fault: Fault = entry[0]
+                if fault.befalls(provider, text):
+                    entry[1] -= 1
+                    if entry[1] == 0:
+                        self._waiting.remove(entry)
+                    return fault
+        return None
