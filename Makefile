@@ -5,6 +5,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 UV     := $(BIN)/uv
 
+# The interpreter is the one of .venv; uv is not to fetch another.
+export UV_PYTHON_DOWNLOADS := never
+
 # The oldest Python that constraints.txt holds versions for.
 OLDEST_PYTHON := 3.10
 

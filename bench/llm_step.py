@@ -59,7 +59,7 @@ assert context["ti"].xcoms["llm_usage"]["cost_usd"] > 0
 
 LLM_OPERATOR = COMMON + """
 from airflow.providers.common.ai.operators.llm import LLMOperator
-task = LLMOperator(task_id="ask", llm_conn_id="bench_llm", model_id="openai:gpt-4o-mini", prompt="Write two sentences about tea.")
+task = LLMOperator(task_id="ask", llm_conn_id="bench_llm", model_id="openai-chat:gpt-4o-mini", prompt="Write two sentences about tea.")
 assert task.execute(context)
 """
 

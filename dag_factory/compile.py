@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -36,28 +37,31 @@ def to_dag(workflow: Workflow) -> DAG:
         catchup=settings.catchup,
         params={item.name: _param(item) for item in workflow.inputs},
         tags=[*TAGS, *workflow.tags],
-        default_args=settings.task_settings(),
-        render_template_as_native_obj=False,
         **_limits(workflow, settings),
     )
     setattr(dag, WORKFLOW_FILE, workflow.source.path)
     graph = Graph(workflow.steps)
-    tasks = {step.id: _task(step, workflow, dag, has_upstream=bool(graph.upstream(step.id))) for step in workflow.steps}
+    defaults = settings.task_settings()
+    tasks = {
+        step.id: _task(step, workflow, defaults, has_upstream=bool(graph.upstream(step.id))) for step in workflow.steps
+    }
+    # Tasks that are made inside a DAG copy its params, several times each; added later, they look them up in the DAG.
+    dag.add_tasks(tasks.values())
     for step_id, task in tasks.items():
         task.set_upstream([tasks[other] for other in graph.upstream(step_id)])
     if workflow.outputs:
         # A failed step must not be hidden by a last task that succeeds, a skipped one must not keep it from running.
-        last = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", dag=dag)
+        last = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **defaults)
+        dag.add_task(last)
         last.set_upstream([tasks[step_id] for step_id in graph.leaves()])
     return dag
 
 
-def _task(step: Step, workflow: Workflow, dag: DAG, *, has_upstream: bool) -> WorkflowStepOperator:
+def _task(step: Step, workflow: Workflow, defaults: dict[str, Any], *, has_upstream: bool) -> WorkflowStepOperator:
     operator = LLMStepOperator if step.executor == "llm" else WorkflowStepOperator
     # Workflow-language section 5: run when none failed and not all were skipped.
     rule = "none_failed_min_one_success" if has_upstream else "all_success"
-    airflow: dict[str, Any] = {"trigger_rule": rule, **step.airflow}
-    return operator(step=step, workflow=workflow, dag=dag, **airflow)
+    return operator(step=step, workflow=workflow, **{"trigger_rule": rule, **defaults, **step.airflow})
 
 
 def _limits(workflow: Workflow, settings: AirflowWorkflow) -> dict[str, Any]:
@@ -95,7 +99,8 @@ def _documentation(workflow: Workflow) -> str:
         parts.append("\n".join(["| input | type | |", "|---|---|---|", *map(_input_row, workflow.inputs)]))
     language = "json" if (workflow.source.path or "").endswith(".json") else "yaml"
     # A fence longer than any in the file cannot be closed by it.
-    fence = "`" * max(3, 1 + _longest_run(workflow.source.text, "`"))
+    longest = max(map(len, re.findall("`+", workflow.source.text)), default=0)
+    fence = "`" * max(3, longest + 1)
     parts.append(f"{fence}{language}\n{workflow.source.text.rstrip()}\n{fence}")
     return "\n\n".join(parts)
 
@@ -105,11 +110,3 @@ def _input_row(item: Input) -> str:
     about += ["required"] if item.required else []
     about += [f"default `{item.default}`"] if item.default is not None else []
     return f"| `{item.name}` | {item.type} | {', '.join(about)} |"
-
-
-def _longest_run(text: str, character: str) -> int:
-    longest = current = 0
-    for each in text:
-        current = current + 1 if each == character else 0
-        longest = max(longest, current)
-    return longest

@@ -6,8 +6,11 @@ because Airflow keeps the DAGs of a file only while that file imports: the first
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from airflow.sdk import DAG, get_parsing_context
@@ -48,7 +51,8 @@ def load_dags(folder: str | os.PathLike[str]) -> dict[str, DAG]:
                 if workflow.dag_id == wanted:
                     return {wanted: to_dag(workflow)}
         return {}
-    return {workflow.dag_id: to_dag(workflow) for workflow in read_folder(folder).workflows}
+    with _without_garbage_collection():
+        return {workflow.dag_id: to_dag(workflow) for workflow in read_folder(folder).workflows}
 
 
 def raise_errors(folder: str | os.PathLike[str]) -> None:
@@ -65,6 +69,18 @@ def raise_errors(folder: str | os.PathLike[str]) -> None:
     errors = read_folder(folder).errors
     if errors:
         raise WorkflowErrors(errors)
+
+
+@contextlib.contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """Spare the collector walking over a growing heap of DAGs that all stay; it takes a third of the time of 1000 files."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _files_that_may_define(dag_id: str, folder: str | os.PathLike[str]) -> list[Path]:

@@ -72,7 +72,7 @@ RESPONSIVE = (
         "core",
         "lazy_load_plugins",
         "False",
-        "the workers' parent loads the plugins once and its forks inherit them; lazily, every task pays a second",
+        "the workers' parent loads the plugins once and its forks inherit them; lazily, every task loads them",
     ),
 )
 """What makes a short step cheap."""

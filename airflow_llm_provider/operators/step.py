@@ -106,17 +106,10 @@ def _secret(key: str) -> str | None:
 
 
 class _WorkflowOperator(BaseOperator):
-    """What the operators of one workflow share.
+    """What the operators of one workflow share; it has no ``__init__``, because Airflow wraps each one at some cost."""
 
-    Args:
-        workflow: The workflow.
-    """
-
+    workflow: Workflow
     ui_color = "#eef5ff"
-
-    def __init__(self, *, workflow: Workflow, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.workflow = workflow
 
     def runtime(self) -> Runtime:
         """Give the runtime of a task."""
@@ -153,7 +146,8 @@ class WorkflowStepOperator(_WorkflowOperator):
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
 
     def __init__(self, *, step: Step, workflow: Workflow, **kwargs: Any) -> None:
-        super().__init__(workflow=workflow, task_id=step.task_id, **kwargs)
+        super().__init__(task_id=step.task_id, **kwargs)
+        self.workflow = workflow
         self.step = step
         self._show(step.inputs)
 
@@ -209,9 +203,17 @@ class LLMStepOperator(WorkflowStepOperator):
 
 
 class WorkflowOutputsOperator(_WorkflowOperator):
-    """Computes the workflow's declared outputs once all steps have ended; they are the task's XCom."""
+    """Computes the workflow's declared outputs once all steps have ended; they are the task's XCom.
+
+    Args:
+        workflow: The workflow.
+    """
 
     ui_color = "#fff4dd"
+
+    def __init__(self, *, workflow: Workflow, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.workflow = workflow
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Compute the outputs.

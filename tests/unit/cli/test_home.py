@@ -34,6 +34,7 @@ def test_ports_are_free_and_differ_and_are_kept(home: Home, tmp_path: Path) -> N
 def test_a_port_that_was_taken_meanwhile_is_replaced(home: Home, tmp_path: Path) -> None:
     before = home.place()
     with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", before.port))
         other.listen()
         after = home.choose_place(tmp_path / "dags", None)
