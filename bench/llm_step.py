@@ -42,12 +42,17 @@ run = SimpleNamespace(run_id="r", run_after=datetime.now(timezone.utc), triggeri
 context = {"ti": TI(), "task_instance": TI(), "dag_run": run, "params": {"topic": "tea"}}
 """
 
-EMPTY = COMMON + """
+EMPTY = (
+    COMMON
+    + """
 from airflow.providers.standard.operators.empty import EmptyOperator
 EmptyOperator(task_id="empty").execute(context)
 """
+)
 
-OURS = COMMON + """
+OURS = (
+    COMMON
+    + """
 import os
 os.environ["_AIRFLOW_PARSING_CONTEXT_DAG_ID"] = "bench"
 from dag_factory import load_dags
@@ -56,12 +61,16 @@ task.render_template_fields(context)
 assert task.execute(context)["output"]
 assert context["ti"].xcoms["llm_usage"]["cost_usd"] > 0
 """
+)
 
-LLM_OPERATOR = COMMON + """
+LLM_OPERATOR = (
+    COMMON
+    + """
 from airflow.providers.common.ai.operators.llm import LLMOperator
 task = LLMOperator(task_id="ask", llm_conn_id="bench_llm", model_id="openai-chat:gpt-4o-mini", prompt="Write two sentences about tea.")
 assert task.execute(context)
 """
+)
 
 
 def measure(code: str, environment: dict[str, str], runs: int) -> tuple[float, float]:
@@ -69,7 +78,9 @@ def measure(code: str, environment: dict[str, str], runs: int) -> tuple[float, f
     cpu, wall = [], []
     for _ in range(runs):
         before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-        done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         if done.returncode:
             sys.exit(done.stderr)

@@ -53,7 +53,8 @@ def printed(code: str, runs: int) -> float:
     """Give the smallest number that a program prints."""
     command = [sys.executable, "-c", code]
     return min(
-        float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1]) for _ in range(runs)
+        float(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[-1])
+        for _ in range(runs)
     )
 
 

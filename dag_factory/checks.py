@@ -71,7 +71,7 @@ def _check_ids(workflow: Workflow, problems: Problems) -> bool:
 
 
 def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
-    graph = Graph(workflow.steps)
+    graph = Graph(workflow)
     key = "dependsOn" if workflow.source.notation == "v1" else "depends_on"
     for step in workflow.steps:
         for index, other in enumerate(step.depends_on):
@@ -104,8 +104,8 @@ class _References:
     def __init__(self, workflow: Workflow, problems: Problems) -> None:
         self._workflow = workflow
         self._problems = problems
-        self._in_steps = Names(workflow.steps)
-        self._in_outputs = Names(workflow.steps, results=[output.name for output in workflow.outputs])
+        self._in_steps = Names(workflow)
+        self._in_outputs = Names(workflow, in_outputs=True)
         self._declared = {item.name for item in workflow.inputs}
         self._implied: dict[str, None] = {}
 
@@ -125,7 +125,7 @@ class _References:
             return
 
         def parse() -> Iterable[Reference]:
-            parsed = parse_condition(source, self._is_name)
+            parsed = parse_condition(source, self._in_steps.is_known)
             for warning in parsed.warnings:
                 self._problems.warning(warning, place)
             return parsed.references
@@ -137,9 +137,6 @@ class _References:
         if self._workflow.declares_inputs:
             return self._workflow
         return replace(self._workflow, inputs=tuple(Input(name) for name in self._implied))
-
-    def _is_name(self, name: str) -> bool:
-        return self._in_steps.is_known(name) or name in self._declared
 
     def _guarded(
         self, parse: Callable[[], Iterable[Reference]], place: DocumentPath, names: Names, step: Step | None

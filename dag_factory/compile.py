@@ -40,7 +40,7 @@ def to_dag(workflow: Workflow) -> DAG:
         **_limits(workflow, settings),
     )
     setattr(dag, WORKFLOW_FILE, workflow.source.path)
-    graph = Graph(workflow.steps)
+    graph = Graph(workflow)
     defaults = settings.task_settings()
     tasks = {
         step.id: _task(step, workflow, defaults, has_upstream=bool(graph.upstream(step.id))) for step in workflow.steps

@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -56,10 +56,10 @@ def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
     """
     if provider == "scripted":
         return 0.0
-    key = f"{provider}/{model}"
     known = _read()
-    if key in known:
-        rates = known[key]
+    with contextlib.suppress(KeyError, TypeError, ValueError, InvalidOperation):
+        # An entry that somebody has broken is as good as none.
+        rates = known[f"{provider}/{model}"]
         return None if rates is None else float(FlatPrice(*map(Decimal, rates)).cost(usage))
     return _calculate(provider, model, usage)
 
@@ -81,8 +81,10 @@ def _calculate(provider: str, model: str, usage: Usage) -> float | None:
         kinds = [getattr(prices, name, None) for name in ("input_mtok", "cache_read_mtok", "output_mtok")]
         if all(price is None or isinstance(price, Decimal) for price in kinds):
             fresh, cached, output = kinds
-            rates = [fresh or Decimal(0), fresh or Decimal(0) if cached is None else cached, output or Decimal(0)]
-            _remember(f"{provider}/{model}", [str(rate) for rate in rates])
+            rates = [fresh or Decimal(0), (fresh or Decimal(0)) if cached is None else cached, output or Decimal(0)]
+            # Some models also cost something for each request.
+            if FlatPrice(*rates).cost(usage) == found.total_price:
+                _remember(f"{provider}/{model}", [str(rate) for rate in rates])
     return float(found.total_price)
 
 

@@ -27,7 +27,7 @@ def _run(arguments: argparse.Namespace) -> int:
     workflow = one_workflow(arguments.file, arguments.workflow)
     if workflow is None:
         return EXIT_BAD_FILE
-    graph = Graph(workflow.steps)
+    graph = Graph(workflow)
     writer = {"text": _text, "mermaid": _mermaid, "dot": _dot, "json": _json}[arguments.format]
     print(writer(graph))
     return EXIT_OK

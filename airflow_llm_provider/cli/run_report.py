@@ -77,6 +77,9 @@ class Teller:
 
     def __init__(self, console: Console | None = None) -> None:
         self._console = console or Console(highlight=False)
+        if console is None and not self._console.is_terminal:
+            # A log has no width; the usual 80 columns would fold the names of models.
+            self._console.width = 120
         self._status: Status | None = None
         self._said = ""
 

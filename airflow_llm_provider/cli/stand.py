@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 
@@ -236,12 +237,13 @@ def _components(place: Place) -> tuple[Component, ...]:
     def airflow(name: str, *options: str, probes: tuple[str, ...] = (), grace: float | None = None) -> Component:
         return Component(name, (sys.executable, "-m", "airflow", name, *options), probes, grace)
 
-    simulator = ("simulator", "--host", LOOPBACK, "--port", str(place.simulator_port))
+    answers = resources.files("airflow_llm_provider.simulator") / "example_answers.yaml"
+    simulator = ("simulator", "--host", LOOPBACK, "--port", str(place.simulator_port), "--rules", str(answers))
     return (
         Component(
             "simulator",
             (sys.executable, "-m", "airflow_llm_provider.cli", *simulator),
-            (f"{place.simulator_url}/",),
+            (f"{place.simulator_url}/health",),
         ),
         # The first request to the execution API builds its routes for 5 to 12 s: better now than within the first task.
         airflow("api-server", probes=(f"{place.url}/api/v2/monitor/health", f"{place.url}/execution/health")),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any, ClassVar
 
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Usage
 from airflow_llm_provider.clients.http import HttpChatClient
-from airflow_llm_provider.errors import ConnectionError, InvalidRequest, RateLimitError, ServiceUnavailable, StepError
+from airflow_llm_provider.errors import ConnectionError
 
 __all__ = ["DEFAULT_MAX_TOKENS", "AnthropicChat"]
 
@@ -21,11 +22,7 @@ _FINISH_REASONS: Mapping[str, str] = {
     "max_tokens": "length",
     "refusal": "content_filter",
     "tool_use": "tool_calls",
-}
-
-_STREAM_ERRORS: Mapping[str, type[StepError]] = {
-    "rate_limit_error": RateLimitError,
-    "invalid_request_error": InvalidRequest,
+    "model_context_window_exceeded": "length",
 }
 
 
@@ -45,6 +42,8 @@ class AnthropicChat(HttpChatClient):
     @staticmethod
     def authorization(key: str) -> dict[str, str]:
         """Give the headers that carry the key."""
+        # The next version, 2026-10-21, refuses `temperature` and `top_p`, which workflow files may set:
+        # https://platform.claude.com/docs/en/api/versioning
         return {"x-api-key": key, "anthropic-version": "2023-06-01"}
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
@@ -60,15 +59,14 @@ class AnthropicChat(HttpChatClient):
         if request.stream:
             return await self._streamed(body)
         data = await self.post(self._path, body)
-        if not isinstance(data.get("content"), list):
-            raise ConnectionError(f"anthropic: the answer has no content: {str(data)[:200]}")
-        return ChatResponse(
-            text="".join(block.get("text", "") for block in data["content"] if block.get("type") == "text"),
-            model=data.get("model") or request.model,
-            usage=_usage(data.get("usage")),
-            finish_reason=_finish_reason(data.get("stop_reason")),
-            id=data.get("id"),
-        )
+        with self.reading():
+            return ChatResponse(
+                text="".join(block["text"] for block in data["content"] if block["type"] == "text"),
+                model=data.get("model") or request.model,
+                usage=_usage(data.get("usage")),
+                finish_reason=_finish_reason(data.get("stop_reason")),
+                id=data.get("id"),
+            )
 
     async def _streamed(self, body: Mapping[str, Any]) -> ChatResponse:
         started = time.perf_counter()
@@ -77,21 +75,21 @@ class AnthropicChat(HttpChatClient):
         message: dict[str, Any] = {}
         usage: dict[str, Any] = {}
         stop_reason: str | None = None
-        async for event in self.stream(self._path, {**body, "stream": True}):
-            match event.get("type"):
-                case "message_start":
-                    message = event["message"]
-                    usage.update(message.get("usage") or {})
-                case "content_block_delta" if (piece := event["delta"].get("text")):
-                    first = first if first is not None else time.perf_counter() - started
-                    pieces.append(piece)
-                case "message_delta":
-                    stop_reason = event["delta"].get("stop_reason") or stop_reason
-                    usage.update(event.get("usage") or {})
-                case "error":
-                    error = event.get("error") or {}
-                    kind = _STREAM_ERRORS.get(error.get("type", ""), ServiceUnavailable)
-                    raise kind(f"anthropic broke the stream off: {error.get('message')}")
+        async with aclosing(self.stream(self._path, {**body, "stream": True})) as events:
+            with self.reading():
+                async for event in events:
+                    match event.get("type"):
+                        case "message_start":
+                            message = event["message"]
+                            usage.update(message.get("usage") or {})
+                        case "content_block_delta" if piece := event["delta"].get("text"):
+                            first = first if first is not None else time.perf_counter() - started
+                            pieces.append(piece)
+                        case "message_delta":
+                            stop_reason = event["delta"].get("stop_reason") or stop_reason
+                            # The counts are cumulative; null means as before.
+                            counts = event.get("usage") or {}
+                            usage.update((name, count) for name, count in counts.items() if count is not None)
         if stop_reason is None:
             raise ConnectionError("anthropic: the stream broke off before the answer's end")
         return ChatResponse(
@@ -116,7 +114,9 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         "model": request.model,
         "max_tokens": request.max_tokens or DEFAULT_MAX_TOKENS,
         "messages": [
-            {"role": message.role, "content": message.content} for message in request.messages if message.role != "system"
+            {"role": message.role, "content": message.content}
+            for message in request.messages
+            if message.role != "system"
         ],
         **{name: value for name, value in optional.items() if value is not None},
         **request.extra,
@@ -132,4 +132,9 @@ def _usage(data: Mapping[str, Any] | None) -> Usage:
     cached = data.get("cache_read_input_tokens") or 0
     # Anthropic counts what was read from or written to the cache beside the input, others count it in.
     fresh = (data.get("input_tokens") or 0) + (data.get("cache_creation_input_tokens") or 0)
-    return Usage(input_tokens=fresh + cached, output_tokens=data.get("output_tokens") or 0, cached_tokens=cached)
+    return Usage(
+        input_tokens=fresh + cached,
+        output_tokens=data.get("output_tokens") or 0,
+        cached_tokens=cached,
+        reasoning_tokens=(data.get("output_tokens_details") or {}).get("thinking_tokens") or 0,
+    )

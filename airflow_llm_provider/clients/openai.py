@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
+from contextlib import aclosing
 from typing import Any, ClassVar
 
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Usage
@@ -43,7 +44,7 @@ class OpenAIChat(HttpChatClient):
         if request.stream:
             return await self._streamed(body)
         data = await self.post("/chat/completions", body)
-        try:
+        with self.reading():
             choice = data["choices"][0]
             return ChatResponse(
                 text=choice["message"].get("content") or choice["message"].get("refusal") or "",
@@ -52,8 +53,6 @@ class OpenAIChat(HttpChatClient):
                 finish_reason=choice.get("finish_reason"),
                 id=data.get("id"),
             )
-        except (KeyError, IndexError, TypeError, AttributeError):
-            raise ConnectionError(f"openai: the answer has no message: {str(data)[:200]}") from None
 
     async def _streamed(self, body: Mapping[str, Any]) -> ChatResponse:
         started = time.perf_counter()
@@ -61,15 +60,18 @@ class OpenAIChat(HttpChatClient):
         first: float | None = None
         model, finish_reason, answer_id, usage = str(body["model"]), None, None, Usage()
         streaming = {**body, "stream": True, "stream_options": {"include_usage": True}}
-        async for event in self.stream("/chat/completions", streaming):
-            model, answer_id = event.get("model") or model, event.get("id") or answer_id
-            if event.get("usage"):
-                usage = _usage(event["usage"])
-            for choice in event.get("choices") or ():
-                if piece := (choice.get("delta") or {}).get("content"):
-                    first = first if first is not None else time.perf_counter() - started
-                    pieces.append(piece)
-                finish_reason = choice.get("finish_reason") or finish_reason
+        async with aclosing(self.stream("/chat/completions", streaming)) as events:
+            with self.reading():
+                async for event in events:
+                    model, answer_id = event.get("model") or model, event.get("id") or answer_id
+                    if event.get("usage"):
+                        usage = _usage(event["usage"])
+                    for choice in event.get("choices") or ():
+                        delta = choice.get("delta") or {}
+                        if piece := delta.get("content") or delta.get("refusal"):
+                            first = first if first is not None else time.perf_counter() - started
+                            pieces.append(piece)
+                        finish_reason = choice.get("finish_reason") or finish_reason
         if finish_reason is None:
             raise ConnectionError("openai: the stream broke off before the answer's end")
         return ChatResponse("".join(pieces), model, usage, finish_reason, answer_id, first)

@@ -21,16 +21,16 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, field_validator
 
 from airflow_llm_provider.clients.base import Message
 from airflow_llm_provider.errors import ConfigurationError
 
-__all__ = ["Rule", "RuleBook", "ScriptedError", "count_tokens", "load_rules", "read_rules", "text_of"]
+__all__ = ["Rule", "RuleBook", "ScriptedError", "content_text", "count_tokens", "load_rules", "read_rules", "text_of"]
 
 ErrorName = Literal[
     "RateLimitError", "TimeoutError", "ConnectionError", "ServiceUnavailable", "InvalidOutput", "AuthenticationError",
@@ -70,7 +70,7 @@ class Rule(BaseModel):
 
     match: str = ""
     model: str = "*"
-    answer: str | dict[str, Any] | list[Any] | None = None
+    answer: str | dict[str, JsonValue] | list[JsonValue] | None = None
     error: ScriptedError | None = None
     times: int | None = Field(default=None, ge=1)
     delay: float = Field(default=0.0, ge=0)
@@ -110,7 +110,7 @@ def read_rules(data: Any, where: str) -> list[Rule]:
         ConfigurationError: The data holds something else; the message names every trouble.
     """
     try:
-        return _RULES.validate_python(data or [])
+        return _RULES.validate_python([] if data is None else data)
     except ValidationError as error:
         problems = "; ".join(f"rule {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigurationError(f"{where}: {problems}") from None
@@ -181,6 +181,18 @@ def text_of(rule: Rule, model: str, text: str) -> str:
     digest = hashlib.sha256(f"{model}\0{text}".encode()).hexdigest()[:8]
     opening = " ".join(text.split())[:80]
     return f"[{model} {digest}] {opening}"
+
+
+def content_text(content: Any) -> str:
+    """Give a message's content as text.
+
+    Args:
+        content: A text, or a list of content parts, of which those that hold a text count.
+    """
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, Sequence) else ()
+    return " ".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
 
 
 def count_tokens(messages: Iterable[Message] | str) -> int:

@@ -7,13 +7,12 @@ credentials' options, or in the file that the variable ``LLM_SCRIPT`` names.
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from typing import ClassVar
 
 from airflow_llm_provider import errors
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Usage
-from airflow_llm_provider.clients.rules import RuleBook, count_tokens, load_rules, read_rules, text_of
+from airflow_llm_provider.clients.rules import RuleBook, content_text, count_tokens, load_rules, read_rules, text_of
 
 __all__ = ["ScriptedChat"]
 
@@ -46,8 +45,7 @@ class ScriptedChat:
             StepError: The rule says so.
         """
         asked = [message.content for message in request.messages if message.role == "user"]
-        last = asked[-1] if asked else ""
-        text = last if isinstance(last, str) else json.dumps(list(last))
+        text = content_text(asked[-1]) if asked else ""
         rule = self._rules.take(request.model, text)
         if rule.delay:
             await asyncio.sleep(rule.delay)

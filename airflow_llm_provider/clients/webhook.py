@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 
 from airflow_llm_provider.clients.http import send
+from airflow_llm_provider.errors import InvalidRequest
 
 __all__ = ["call_webhook"]
 
@@ -28,7 +29,11 @@ async def call_webhook(method: str, url: str, *, headers: Mapping[str, str], jso
         StepError: The class that fits the failure; a status of 400 and above is one.
     """
     async with httpx.AsyncClient(timeout=None) as client:
-        answer = await send(client, client.build_request(method, url, headers=dict(headers), json=json))
+        try:
+            request = client.build_request(method, url, headers=dict(headers), json=json)
+        except (httpx.InvalidURL, UnicodeEncodeError) as error:
+            raise InvalidRequest(f"{url[:200]!r} cannot be called: {type(error).__name__}") from None
+        answer = await send(client, request)
     try:
         return answer.status_code, answer.json()
     except ValueError:

@@ -40,7 +40,7 @@ def step_scope(workflow: Workflow, inputs: Mapping[str, Any], run: Run, results:
         runtime: Looks secrets up.
     """
     facts = {"name": workflow.name, "version": workflow.version, "metadata": dict(workflow.metadata)}
-    return Scope(Names(workflow.steps), facts, inputs, run, results, runtime.secret)
+    return Scope(Names(workflow), facts, inputs, run, results, runtime.secret)
 
 
 def workflow_outputs(workflow: Workflow, scope: Scope) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def workflow_outputs(workflow: Workflow, scope: Scope) -> dict[str, Any]:
         return {step_id: dict(outputs) for step_id, outputs in ended.items() if outputs}
     values: dict[str, Any] = {}
     final = Scope(
-        Names(workflow.steps, results=[output.name for output in workflow.outputs]),
+        Names(workflow, in_outputs=True),
         scope.workflow,
         scope.inputs,
         scope.run,
@@ -136,7 +136,7 @@ async def run_workflow(
 async def _run_steps(
     workflow: Workflow, scope: Scope, runtime: Runtime, results: MemoryResults, ended: dict[str, StepResult]
 ) -> None:
-    graph = Graph(workflow.steps)
+    graph = Graph(workflow)
     sorter = TopologicalSorter({step.id: graph.upstream(step.id) for step in workflow.steps})
     sorter.prepare()
     ready: deque[str] = deque(sorter.get_ready())

@@ -138,7 +138,9 @@ class Simulator:
         if self._key_is_wrong(request, dialect):
             return _error(dialect, 401, "invalid key")
         if dialect is OPENAI:
-            data = [{"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"} for name in MODELS]
+            data = [
+                {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"} for name in MODELS
+            ]
             return JSONResponse({"object": "list", "data": data})
         data = [
             {"type": "model", "id": name, "display_name": name, "created_at": "2024-01-01T00:00:00Z"}
@@ -177,7 +179,9 @@ class Simulator:
         if self._key_is_wrong(request, dialect):
             key = dialect.key(request.headers) or ""
             # OpenAI repeats the key; whoever logs its errors must take care.
-            return _error(dialect, 401, f"Incorrect API key provided: {key}. You can find your API key in your account.")
+            return _error(
+                dialect, 401, f"Incorrect API key provided: {key}. You can find your API key in your account."
+            )
         if not isinstance(body, dict):
             return _error(dialect, 400, "We could not parse the JSON body of your request.")
         try:

@@ -13,7 +13,17 @@ from typing import Any, Protocol
 
 from airflow_llm_provider.clients.rules import count_tokens
 
-__all__ = ["ANTHROPIC", "MODELS", "OPENAI", "Answer", "BadRequestError", "Dialect", "embeddings", "json_for_schema", "pieces"]
+__all__ = [
+    "ANTHROPIC",
+    "MODELS",
+    "OPENAI",
+    "Answer",
+    "BadRequestError",
+    "Dialect",
+    "embeddings",
+    "json_for_schema",
+    "pieces",
+]
 
 MODELS = (
     "gpt-4o", "gpt-4o-mini", "gpt-4-turbo", "text-embedding-3-small", "text-embedding-3-large",
@@ -189,7 +199,11 @@ class AnthropicDialect:
     def error(self, status: int, message: str) -> dict[str, Any]:
         """Give an error's body."""
         kind, _ = self.error_types.get(status, ("api_error", None))
-        return {"type": "error", "error": {"type": kind, "message": message}, "request_id": f"req_{uuid.uuid4().hex[:24]}"}
+        return {
+            "type": "error",
+            "error": {"type": kind, "message": message},
+            "request_id": f"req_{uuid.uuid4().hex[:24]}",
+        }
 
     def complete(self, answer: Answer) -> dict[str, Any]:
         """Give the body of an answer."""
@@ -300,7 +314,9 @@ def _vector(model: str, text: str, dimensions: int) -> list[float]:
     numbers = [value / 32768 for value in struct.unpack(f"<{dimensions}h", stream)]
     length = sum(number * number for number in numbers) ** 0.5
     # As 32 bit floats, so that both encodings hold the same numbers.
-    return list(struct.unpack(f"<{dimensions}f", struct.pack(f"<{dimensions}f", *(number / length for number in numbers))))
+    return list(
+        struct.unpack(f"<{dimensions}f", struct.pack(f"<{dimensions}f", *(number / length for number in numbers)))
+    )
 
 
 def _check_temperature(body: Mapping[str, Any], most: float) -> None:

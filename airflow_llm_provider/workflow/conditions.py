@@ -15,7 +15,7 @@ from functools import lru_cache
 from airflow_llm_provider.errors import ExpressionError
 from airflow_llm_provider.workflow import handlebars
 from airflow_llm_provider.workflow.blocks import Text
-from airflow_llm_provider.workflow.expressions import parse_tree
+from airflow_llm_provider.workflow.expressions import MAX_SOURCE, parse_tree
 from airflow_llm_provider.workflow.handlebars import Program
 from airflow_llm_provider.workflow.syntax import (
     Binary,
@@ -92,6 +92,8 @@ def parse_condition(source: str | bool | int | float, known: Callable[[str], boo
 
 @lru_cache(maxsize=4096)
 def _parse(source: str) -> Node:
+    if len(source) > MAX_SOURCE:
+        raise ExpressionError(f"the condition is longer than {MAX_SOURCE:,} characters", MAX_SOURCE)
     text = source.strip()
     if not text:
         return Literal(False)

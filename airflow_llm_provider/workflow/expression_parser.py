@@ -194,7 +194,7 @@ def _hint(source: str, offset: int, found: str, accepts: set[str]) -> str:
         return "; there are no list literals"
     if source.startswith(("{{", "${{"), offset) and "NUMBER" in accepts:
         return "; '}}' is missing"
-    if found == "{":
+    if found == "{" and "NUMBER" in accepts:
         return "; there are no object literals"
     if found == "?":
         return "; write if(condition, value, other)"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from airflow_llm_provider.errors import ExpressionError
 from airflow_llm_provider.workflow.conditions import parse_condition
-from airflow_llm_provider.workflow.model import DocumentPath, Step
+from airflow_llm_provider.workflow.model import DocumentPath, Step, Workflow
 from airflow_llm_provider.workflow.names import Names
 from airflow_llm_provider.workflow.syntax import Reference
 from airflow_llm_provider.workflow.templates import references
@@ -52,16 +52,16 @@ class Graph:
     """The edges between the steps of one workflow.
 
     Args:
-        steps: All steps. Dependencies on unknown ids and texts that do not parse make no edge; the checks report them.
+        workflow: The workflow. Dependencies on unknown ids and texts that do not parse make no edge; the checks report them.
 
     Attributes:
         explicit: Step id to the ids it names in ``depends_on``.
         implied: Step id to the ids whose outputs it references without naming them.
     """
 
-    def __init__(self, steps: Iterable[Step]) -> None:
-        self.steps: Mapping[str, Step] = {step.id: step for step in steps}
-        names = Names(self.steps.values())
+    def __init__(self, workflow: Workflow) -> None:
+        names = Names(workflow)
+        self.steps: Mapping[str, Step] = names.steps
         self.explicit: dict[str, tuple[str, ...]] = {}
         self.implied: dict[str, tuple[str, ...]] = {}
         for step in self.steps.values():

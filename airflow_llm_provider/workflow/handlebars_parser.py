@@ -14,14 +14,16 @@ from airflow_llm_provider.workflow.mustaches import IDENTIFIER, Constant, Value,
 __all__ = ["Parser"]
 
 _MAX_NESTING = 100
+_MAX_TAG = 12_000
+_MAX_INDENT = 1_000
 _BLOCKS = ("each", "if", "unless", "with")
 
 _OPEN = re.compile(r"\\{0,2}(?:\$\{\{(?!\{)|\{\{(?:\{\{)?)")
 _PLAIN = re.compile(rf"\{{\{{\s*({IDENTIFIER}(?:\.{IDENTIFIER})*)\s*\}}\}}(?!\}})")
 _NOT_PLAIN = re.compile(r"(?:this|else|true|false|null|undefined|-?[0-9]+(?:\.[0-9]+)?)(?:[.]|$)")
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|"""
-_TAG_END = re.compile(_QUOTED + r"\[[^\]{}]*\]|(~?)\}\}", re.DOTALL)
-_TRIPLE_END = re.compile(_QUOTED + r"\[[^\]{}]*\]|\}(~?)\}\}", re.DOTALL)
+_TAG_END = re.compile(_QUOTED + r"\[[^\[\]{}]*\]|(~?)\}\}", re.DOTALL)
+_TRIPLE_END = re.compile(_QUOTED + r"\[[^\[\]{}]*\]|\}(~?)\}\}", re.DOTALL)
 _EXPRESSION_END = re.compile(_QUOTED + r"()\}\}", re.DOTALL)
 _COMMENT_END = re.compile(r"(~?)\}\}")
 _LONG_COMMENT_END = re.compile(r"--(~?)\}\}")
@@ -150,7 +152,9 @@ class Parser:
 
     def _end(self, pattern: re.Pattern[str], inside: int, begin: int) -> re.Match[str]:
         """Find the braces that close a tag; those in quoted text do not."""
-        for match in pattern.finditer(self._source, inside):
+        # Quotes that nothing closes make the search quadratic, so only comments may be of any length.
+        is_comment = pattern in (_COMMENT_END, _LONG_COMMENT_END)
+        for match in pattern.finditer(self._source, inside, len(self._source) if is_comment else inside + _MAX_TAG):
             if match[1] is not None:
                 return match
         raise ExpressionError(f"{self._source[begin : begin + 20]!r} is not closed; '}}}}' is missing", begin)
@@ -185,8 +189,10 @@ class Parser:
 
     def _is_alone(self, begin: int, end: int) -> bool:
         """Tell whether a tag has its lines for itself; then they leave nothing behind."""
-        before = self._source[self._source.rfind("\n", 0, begin) + 1 : begin]
-        return not before.strip(" \t") and _LINE_END.match(self._source, end) is not None
+        start = max(0, begin - _MAX_INDENT)
+        before = self._source[start:begin].rstrip(" \t")
+        first = before.endswith("\n") or (not before and start == 0)
+        return first and _LINE_END.match(self._source, end) is not None
 
     def _output(self, content: str, offset: int) -> None:
         values = read_values(content, offset)

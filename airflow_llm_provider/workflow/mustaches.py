@@ -35,7 +35,7 @@ Levels = tuple[frozenset[str], ...]
 """The contexts around a place, outermost first, each as the names of its block parameters; empty at the root."""
 
 _MAX_NESTING = 50
-_SEGMENT = rf"(?:\[[^\]]*\]|{IDENTIFIER})"
+_SEGMENT = rf"(?:\[[^\[\]]*\]|{IDENTIFIER})"
 _PATH = re.compile(rf"(@)?((?:\.\./)*)(?:(\.\.)|(\./)?({_SEGMENT}(?:[./]{_SEGMENT})*)|\.)")
 _SEGMENTS = re.compile(_SEGMENT)
 _TOKEN = re.compile(

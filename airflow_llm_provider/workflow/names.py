@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from airflow_llm_provider.workflow.model import Step
+from airflow_llm_provider.workflow.model import Step, Workflow
 
 __all__ = ["STEP_FIELDS", "Names", "Path", "Target"]
 
@@ -57,14 +57,15 @@ class Names:
     """The names of one workflow.
 
     Args:
-        steps: All steps.
-        results: Names of the workflow's own outputs; given only where they may be referenced (its ``outputs``).
+        workflow: The workflow.
+        in_outputs: Whether the references stand in the workflow's ``outputs``, where they may name other outputs.
         local: Names that stand for something only here, such as ``item`` in a fan-out.
     """
 
-    def __init__(self, steps: Iterable[Step], *, results: Iterable[str] = (), local: Iterable[str] = ()) -> None:
-        self.steps: Mapping[str, Step] = {step.id: step for step in steps}
-        self._results = frozenset(results)
+    def __init__(self, workflow: Workflow, *, in_outputs: bool = False, local: Iterable[str] = ()) -> None:
+        self.steps: Mapping[str, Step] = {step.id: step for step in workflow.steps}
+        self._inputs = frozenset(item.name for item in workflow.inputs if workflow.declares_inputs)
+        self._results = frozenset(output.name for output in workflow.outputs if in_outputs)
         self._local = frozenset(local)
         self._declaring: dict[str, list[str]] = {}
         for step in self.steps.values():
@@ -76,8 +77,8 @@ class Names:
         return self._declaring.get(output, [])
 
     def is_known(self, name: str) -> bool:
-        """Tell whether a bare name stands for something other than an input."""
-        return name in self._local or len(self.steps_declaring(name)) == 1
+        """Tell whether a bare name stands for something that the file declares."""
+        return name in self._local or name in self._inputs or len(self.steps_declaring(name)) == 1
 
     def locate(self, path: Path) -> Target:
         """Find what a path leads to.

@@ -155,7 +155,10 @@ def test_model_lists(openai_sdk: openai.OpenAI, anthropic_sdk: anthropic.Anthrop
 
 def test_anthropic_chat(anthropic_sdk: anthropic.Anthropic) -> None:
     answer = anthropic_sdk.messages.create(
-        model=CLAUDE, max_tokens=100, system="be short", messages=asking("sentiment of this")  # type: ignore[arg-type]
+        model=CLAUDE,
+        max_tokens=100,
+        system="be short",
+        messages=asking("sentiment of this"),  # type: ignore[arg-type]
     )
     assert (answer.type, answer.role, answer.model) == ("message", "assistant", CLAUDE)
     assert [block.to_dict() for block in answer.content] == [{"type": "text", "text": "positive"}]
@@ -184,7 +187,9 @@ def test_anthropic_stream(anthropic_sdk: anthropic.Anthropic) -> None:
 
 
 async def test_anthropic_stream_events_async(async_anthropic: anthropic.AsyncAnthropic) -> None:
-    stream = await async_anthropic.messages.create(model=CLAUDE, max_tokens=9, messages=asking("sentiment"), stream=True)  # type: ignore[arg-type]
+    stream = await async_anthropic.messages.create(
+        model=CLAUDE, max_tokens=9, messages=asking("sentiment"), stream=True
+    )  # type: ignore[arg-type]
     assert [event.type async for event in stream] == [
         "message_start",
         "content_block_start",
@@ -219,7 +224,9 @@ STATUSES = [
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(("status", "name"), STATUSES)
-def test_openai_errors(server: SimulatorServer, openai_sdk: openai.OpenAI, status: int, name: str, stream: bool) -> None:
+def test_openai_errors(
+    server: SimulatorServer, openai_sdk: openai.OpenAI, status: int, name: str, stream: bool
+) -> None:
     server.simulator.faults.add([Fault(status=status, retry_after=7)])
     with pytest.raises(getattr(openai, name)) as caught:
         openai_sdk.chat.completions.create(model=GPT, messages=asking("x"), stream=stream)  # type: ignore[call-overload]
@@ -455,9 +462,7 @@ async def test_openai_beside_ours(
         text = "".join(choice.delta.content or "" for choice in choices)
         finish_reason, theirs, usage = choices[-1].finish_reason, chunks[0], chunks[-1].usage
     else:
-        answer = await async_openai.chat.completions.create(
-            model=case.openai_model, messages=messages, **case.openai
-        )
+        answer = await async_openai.chat.completions.create(model=case.openai_model, messages=messages, **case.openai)
         text, finish_reason = answer.choices[0].message.content or "", answer.choices[0].finish_reason
         theirs, usage = answer, answer.usage  # type: ignore[assignment]
     assert (mine.text, mine.finish_reason, mine.id, mine.model) == (text, finish_reason, theirs.id, theirs.model)
@@ -486,18 +491,22 @@ async def test_anthropic_beside_ours(
     reasons = {"end_turn": "stop", "max_tokens": "length"}
     assert (mine.text, mine.id, mine.model) == (text, theirs.id, theirs.model)
     assert mine.finish_reason == reasons[theirs.stop_reason or ""]
-    assert (mine.usage.input_tokens, mine.usage.output_tokens) == (theirs.usage.input_tokens, theirs.usage.output_tokens)
+    assert (mine.usage.input_tokens, mine.usage.output_tokens) == (
+        theirs.usage.input_tokens,
+        theirs.usage.output_tokens,
+    )
     first, second = two_requests(server)
     assert first == second
 
 
-async def test_a_reasoning_model_gets_its_own_limit(
-    server: SimulatorServer, async_openai: openai.AsyncOpenAI
-) -> None:
+async def test_a_reasoning_model_gets_its_own_limit(server: SimulatorServer, async_openai: openai.AsyncOpenAI) -> None:
     case = Case("o", "sentiment", {"max_tokens": 9, "seed": 4}, openai_model="o3-mini")
     await ask(server, "openai", ours("openai", case, stream=False))
     await async_openai.chat.completions.create(
-        model="o3-mini", messages=asking("sentiment"), max_completion_tokens=9, seed=4  # type: ignore[arg-type]
+        model="o3-mini",
+        messages=asking("sentiment"),
+        max_completion_tokens=9,
+        seed=4,  # type: ignore[arg-type]
     )
     first, second = two_requests(server)
     assert first == second

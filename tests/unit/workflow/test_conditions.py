@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -233,6 +234,11 @@ def test_what_does_not_parse(source: str, message: str, offset: int | None) -> N
     assert caught.value.offset == offset
 
 
+def test_source_length_is_bounded() -> None:
+    with pytest.raises(ExpressionError, match="longer than 10,000 characters"):
+        parse_condition("{{#if a}}" + "x" * 10_000 + "{{/if}}")
+
+
 def test_a_condition_that_cannot_be_evaluated() -> None:
     with pytest.raises(ExpressionError, match="division by zero"):
         decide("1 / {{ n }} > 2", n=0)
@@ -247,11 +253,9 @@ def test_a_condition_that_cannot_be_evaluated() -> None:
     ).map("".join)
 )
 def test_any_text_is_a_condition_or_an_expression_error(source: str) -> None:
-    try:
+    with contextlib.suppress(ExpressionError):
         condition = parse_condition(source, known=lambda name: False)
         assert condition.evaluate(resolver({"a": "x"})) in (True, False)
-    except ExpressionError as error:
-        assert str(error)
 
 
 @given(st.text())

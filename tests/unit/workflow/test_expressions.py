@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from typing import Any
@@ -407,22 +408,23 @@ FRAGMENTS = st.lists(
 
 @given(st.text() | FRAGMENTS)
 def test_any_text_parses_or_is_an_expression_error(source: str) -> None:
+    failure: ExpressionError | None = None
     try:
         expression = parse(source)
     except ExpressionError as error:
-        assert str(error)
-        assert error.offset is not None
-        assert 0 <= error.offset <= len(source)
+        failure = error
+    if failure is not None:
+        assert str(failure)
+        assert failure.offset is not None
+        assert 0 <= failure.offset <= len(source)
         return
     assert parse(to_source(expression)) == expression
 
 
 @given(TREES)
 def test_any_expression_gives_a_value_or_an_expression_error(root: Node) -> None:
-    try:
+    with contextlib.suppress(ExpressionError):
         Expression(root, "", ()).evaluate(resolve)
-    except ExpressionError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("name", ["__class__", "__init__", "__globals__", "keys", "append", "format", "real"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path as FilePath
@@ -137,10 +138,8 @@ def test_text_goes_through_an_expression_unchanged(text: str) -> None:
 
 @given(st.text())
 def test_any_text_parses_or_is_an_expression_error(text: str) -> None:
-    try:
+    with contextlib.suppress(ExpressionError):
         render(text, resolve)
-    except ExpressionError as error:
-        assert str(error)
 
 
 def test_a_template_of_paths_needs_no_parser_library() -> None:

@@ -1,0 +1,275 @@
+"""Workflow files in a real Airflow: dropped in, triggered, run, failed, looked at."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from airflow_llm_provider.cli.airflow_api import DagRun
+from dag_factory import read_file
+from tests.conftest import WORKFLOWS
+from tests.integration.airflow.conftest import AirflowStand, until
+
+LLM = "type: llm, provider: openai, model: gpt-4o-mini"
+
+
+def drop(stand: AirflowStand, name: str, text: str) -> Path:
+    """Put a workflow file into the dags folder."""
+    path = stand.dags_folder / "workflows" / f"{name}.yaml"
+    path.write_text(textwrap.dedent(text))
+    return path
+
+
+def states(stand: AirflowStand, run: DagRun) -> dict[str, str | None]:
+    return {task.task_id: task.state for task in stand.api.task_instances(run)}
+
+
+def airflow(stand: AirflowStand, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "airflow", *arguments]
+    return subprocess.run(command, env=dict(stand.environment), capture_output=True, text=True, check=False)
+
+
+def rendered(stand: AirflowStand, run: DagRun, task_id: str) -> Mapping[str, Any]:
+    path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}"
+    fields: Mapping[str, Any] = stand.api.request("GET", path)["rendered_fields"]
+    return fields
+
+
+def faults(stand: AirflowStand, *given: Mapping[str, Any]) -> None:
+    httpx.post(f"{stand.simulator_url}/_simulator/faults", json=list(given)).raise_for_status()
+
+
+def log_text(stand: AirflowStand, run: DagRun) -> str:
+    return json.dumps([stand.api.log(run, task) for task in stand.api.task_instances(run)])
+
+
+@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_example_runs(airflow_stand: AirflowStand, path: Path) -> None:
+    [workflow] = read_file(path).workflows
+    run = airflow_stand.run(workflow.dag_id, json.loads(path.with_suffix(".input.json").read_text()))
+    assert run.state == "success", states(airflow_stand, run)
+    if workflow.outputs:
+        outputs = airflow_stand.api.xcom(run, "workflow_outputs")
+        assert {*outputs} == {output.name for output in workflow.outputs}
+
+
+def test_what_airflow_shows_of_a_run(airflow_stand: AirflowStand) -> None:
+    run = airflow_stand.run("sentiment-analysis", {"text": "It works, thank you! {{ ds }} {% raw %}"})
+    api = airflow_stand.api
+
+    assert api.xcom(run, "classify") == {"sentiment": "positive"}
+    assert api.xcom(run, "workflow_outputs")["sentiment"] == "positive"
+    usage = api.xcom(run, "classify", "llm_usage")
+    assert (usage["provider"], usage["model"], usage["attempts"]) == ("openai", "gpt-4o-mini", 1)
+    assert usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"] > 0
+    assert usage["cost_usd"] > 0
+    assert api.xcom(run, "log_result", "step")["state"] == "completed"
+    # What the user wrote is in the prompt as it is: Jinja has not seen it.
+    fields = rendered(airflow_stand, run, "classify")
+    assert fields["prompt"].rstrip().endswith("It works, thank you! {{ ds }} {% raw %}")
+    assert fields["system"] == "You label the sentiment of customer messages."
+    assert "of positive sentiment" in rendered(airflow_stand, run, "respond")["prompt"]
+
+
+def test_what_airflow_shows_of_a_workflow(airflow_stand: AirflowStand) -> None:
+    airflow_stand.wait_for_dag("support-ticket-triage")
+    source = (WORKFLOWS / "support-ticket-triage.yaml").read_text()
+    details = airflow_stand.api.request("GET", "/api/v2/dags/support-ticket-triage/details")
+    assert source.strip() in details["doc_md"]
+    assert {tag["name"] for tag in details["tags"]} == {"llm", "support"}
+    assert details["params"]["tier"]["schema"]["enum"] == ["standard", "premium", "enterprise"]
+    assert details["params"]["tier"]["value"] == "standard"
+    code = airflow_stand.api.request("GET", "/api/v2/dagSources/support-ticket-triage")
+    assert code["content"] == source
+
+
+def test_the_trigger_checks_inputs(airflow_stand: AirflowStand) -> None:
+    airflow_stand.wait_for_dag("support-ticket-triage")
+    with pytest.raises(Exception, match="tier|platinum"):
+        airflow_stand.api.trigger("support-ticket-triage", {"subject": "s", "body": "b", "tier": "platinum"})
+    with pytest.raises(Exception, match="text|No value"):
+        airflow_stand.api.trigger("sentiment-analysis", {})
+
+
+def test_airflow_dags_trigger(airflow_stand: AirflowStand) -> None:
+    airflow_stand.wait_for_dag("sentiment-analysis")
+    conf = json.dumps({"text": "broken again"})
+    done = airflow(
+        airflow_stand, "dags", "trigger", "sentiment-analysis", "--conf", conf, "--run-id", "by-hand", "-o", "json"
+    )
+    assert done.returncode == 0, done.stderr
+    run = airflow_stand.api.wait(airflow_stand.api.dag_run("sentiment-analysis", "by-hand"), 120)
+    assert run.state == "success"
+    assert airflow_stand.api.xcom(run, "classify") == {"sentiment": "negative"}
+
+
+def test_a_failing_provider_is_asked_again(airflow_stand: AirflowStand) -> None:
+    drop(airflow_stand, "flaky", f"name: flaky\nsteps:\n  - {{id: ask, {LLM}, prompt: flaky question}}\n")
+    airflow_stand.wait_for_dag("flaky")
+    faults(
+        airflow_stand,
+        {"status": 429, "retry_after": 1, "match": "flaky question"},
+        {"status": 500, "match": "flaky question"},
+    )
+    run = airflow_stand.run("flaky")
+    assert run.state == "success"
+    assert airflow_stand.api.xcom(run, "ask", "llm_usage")["attempts"] == 3
+    log = log_text(airflow_stand, run)
+    assert "Try 1 of step ask failed, next in 1.0 s: RateLimitError" in log
+    assert "Try 2 of step ask failed" in log
+
+
+def test_a_failed_step_tells_what_it_cost_and_blocks_only_its_own(airflow_stand: AirflowStand) -> None:
+    drop(
+        airflow_stand,
+        "failing",
+        f"""
+        name: failing
+        steps:
+          - {{id: bad, type: llm, provider: openai, model: missing-model, prompt: p}}
+          - {{id: after, {LLM}, prompt: "{{{{ steps.bad.output }}}}"}}
+          - {{id: other, {LLM}, prompt: p}}
+        outputs:
+          answer: ${{{{ steps.after.output }}}}
+        """,
+    )
+    run = airflow_stand.run("failing")
+    assert run.state == "failed"
+    assert states(airflow_stand, run) == {
+        "bad": "failed",
+        "after": "upstream_failed",
+        "other": "success",
+        "workflow_outputs": "upstream_failed",
+    }
+    usage = airflow_stand.api.xcom(run, "bad", "llm_usage")
+    assert (usage["model"], usage["attempts"], usage["total_tokens"]) == ("missing-model", 1, 0)
+    assert airflow_stand.api.xcom(run, "bad", "step")["error"].startswith("ModelNotFound: ")
+    assert "step 'bad' failed: ModelNotFound" in log_text(airflow_stand, run)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [
+        (False, True, {"a": "skipped", "b": "success", "c": "success", "d": "success"}),
+        (False, False, {"a": "skipped", "b": "skipped", "c": "skipped", "d": "skipped"}),
+    ],
+)
+def test_skips_mean_the_same_as_in_the_local_engine(
+    airflow_stand: AirflowStand, a: bool, b: bool, expected: dict[str, str]
+) -> None:
+    drop(
+        airflow_stand,
+        "skips",
+        """
+        name: skips
+        steps:
+          - {id: a, type: transform, function: template, template: a, condition: "{{ inputs.a }}"}
+          - {id: b, type: transform, function: template, template: b, condition: "{{ inputs.b }}"}
+          - {id: c, type: transform, function: template, template: "[{{ steps.a.output }}][{{ steps.b.output }}]"}
+          - {id: d, type: transform, function: template, template: "{{ tasks.a.state }}", depends_on: [c]}
+        """,
+    )
+    run = airflow_stand.run("skips", {"a": a, "b": b})
+    assert run.state == "success"
+    assert states(airflow_stand, run) == expected
+    if b:
+        assert airflow_stand.api.xcom(run, "c") == {"output": "[][b]"}
+        assert airflow_stand.api.xcom(run, "d") == {"output": "skipped"}
+
+
+def test_secrets_and_connections(airflow_stand: AirflowStand) -> None:
+    api = airflow_stand.api
+    api.request("POST", "/api/v2/variables", json={"key": "door_code", "value": "s3cret-code"})
+    connection = {
+        "connection_id": "my_llm",
+        "conn_type": "llm_openai",
+        "host": f"{airflow_stand.simulator_url}/v1",
+        "password": "sk-very-secret",
+    }
+    api.request("POST", "/api/v2/connections", json=connection)
+    drop(
+        airflow_stand,
+        "secrets",
+        f"""
+        name: secrets
+        steps:
+          - {{id: ask, {LLM}, connection: my_llm, prompt: "the code is {{{{ secrets.door_code }}}}"}}
+          - {{id: lost, {LLM}, connection: no_such, prompt: p}}
+        """,
+    )
+    run = airflow_stand.run("secrets")
+    assert states(airflow_stand, run) == {"ask": "success", "lost": "failed"}
+    assert rendered(airflow_stand, run, "ask")["prompt"] == "the code is ***"
+    seen = httpx.get(f"{airflow_stand.simulator_url}/_simulator/stats").json()["requests"]
+    assert any("the code is s3cret-code" in json.dumps(request) for request in seen)
+    told = log_text(airflow_stand, run) + json.dumps(api.xcom(run, "ask", "step"))
+    assert "s3cret-code" not in told
+    assert "sk-very-secret" not in told
+    assert "the Airflow connection 'no_such' does not exist" in log_text(airflow_stand, run)
+
+
+def test_every_import_error_is_named_and_the_healthy_stay(airflow_stand: AirflowStand) -> None:
+    bad = [
+        drop(airflow_stand, "bad-key", "name: bad-key\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n"),
+        drop(airflow_stand, "bad-yaml", "name: bad-yaml\nsteps: [\n"),
+        drop(
+            airflow_stand,
+            "bad-edges",
+            f"name: bad-edges\nsteps:\n  - {{id: a, {LLM}, prompt: '{{{{ steps.b.output }}}}', depends_on: [c]}}\n",
+        ),
+    ]
+    expected = (
+        f"{bad[0]}:3:36: unknown key 'promt'; did you mean 'prompt'?",
+        f"{bad[1]}:3:1: not YAML: did not find expected node content",
+        f"{bad[2]}:3:65: 'steps.b.output' names a step 'b', which does not exist",
+        f"{bad[2]}:3:94: step 'a' depends on 'c', which does not exist",
+    )
+    try:
+
+        def told() -> str | None:
+            text = "\n".join(airflow_stand.api.import_errors().values())
+            return text if all(item in text for item in expected) else None
+
+        until(told, lambda: f"all errors in {airflow_stand.api.import_errors()}", 60)
+        listed = airflow(airflow_stand, "dags", "list-import-errors", "-o", "json")
+        assert all(item in json.loads(listed.stdout)[0]["error"] for item in expected)
+        assert airflow_stand.run("sentiment-analysis", {"text": "still here"}).state == "success"
+    finally:
+        for path in bad:
+            path.unlink()
+    until(lambda: not airflow_stand.api.import_errors(), lambda: f"{airflow_stand.api.import_errors()} to go away", 60)
+
+
+def test_forty_parallel_steps_beside_a_busy_client(airflow_stand: AirflowStand) -> None:
+    steps = "\n".join(f"  - {{id: s{number}, {LLM}, prompt: 'question {number}'}}" for number in range(40))
+    drop(airflow_stand, "wide", f"name: wide\nsteps:\n{steps}\n")
+    airflow_stand.wait_for_dag("wide")
+    before = airflow_stand.stand.state
+    run = airflow_stand.api.trigger("wide")
+    run = airflow_stand.api.wait(run, 240, interval=1.0, watch=lambda run: airflow_stand.api.task_instances(run))
+    after = airflow_stand.stand.state
+    assert Counter(states(airflow_stand, run).values()) == {"success": 40}
+    assert before is not None
+    assert after is not None
+    assert {name: item.pid for name, item in after.components.items()} == {
+        name: item.pid for name, item in before.components.items()
+    }
+
+
+def test_airflow_lists_the_provider(airflow_stand: AirflowStand) -> None:
+    listed = airflow(airflow_stand, "providers", "list", "-o", "json")
+    assert any(item["package_name"] == "airflow-llm-provider" for item in json.loads(listed.stdout))
+    hooks = airflow(airflow_stand, "providers", "hooks", "-o", "json")
+    types = {item["connection_type"] for item in json.loads(hooks.stdout)}
+    assert {"llm_openai", "llm_anthropic"} <= types
+    value = airflow(airflow_stand, "config", "get-value", "llm_provider", "config_file")
+    assert value.returncode == 0, value.stderr
