@@ -7,6 +7,7 @@ context. The model is the simulator, over real HTTP.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import resource
 import statistics
@@ -67,7 +68,8 @@ LLM_OPERATOR = (
     COMMON
     + """
 from airflow.providers.common.ai.operators.llm import LLMOperator
-task = LLMOperator(task_id="ask", llm_conn_id="bench_llm", model_id="openai-chat:gpt-4o-mini", prompt="Write two sentences about tea.")
+prompt = "Write two sentences about tea."
+task = LLMOperator(task_id="ask", llm_conn_id="bench_llm", model_id="openai-chat:gpt-4o-mini", prompt=prompt)
 assert task.execute(context)
 """
 )
@@ -101,8 +103,8 @@ def main() -> None:
             "BENCH_FOLDER": folder,
             "OPENAI_API_KEY": "simulator",
             "OPENAI_BASE_URL": simulator.openai_base_url,
-            "AIRFLOW_CONN_BENCH_LLM": (
-                '{"conn_type": "pydanticai", "password": "simulator", "host": "%s"}' % simulator.openai_base_url
+            "AIRFLOW_CONN_BENCH_LLM": json.dumps(
+                {"conn_type": "pydanticai", "password": "simulator", "host": simulator.openai_base_url}
             ),
         }
         measure(OURS, environment, 1)  # fills the price cache and the byte code, as the first task of a machine does

@@ -1,6 +1,4 @@
-"""Start-up: ``llm-orchestrator run`` of two scripted steps, the import of the provider above ``airflow.sdk``, and how long a task's
-process looks for its DAG among a thousand files.
-"""
+"""What starting costs: the command line, the provider's import, and a task's look for its DAG among a thousand files."""
 
 from __future__ import annotations
 

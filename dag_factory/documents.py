@@ -32,7 +32,7 @@ MAX_NODES = 1_000_000
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-class _WorkflowLoader(_Loader):
+class _WorkflowLoader(_Loader):  # type: ignore[misc]  # which of the two loaders is known at run time
     """The C loader with YAML 1.2's core types."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -54,7 +54,7 @@ for _tag, _pattern, _first in (
     _WorkflowLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
 
 
-class _DuplicateKeyError(yaml.MarkedYAMLError):  # type: ignore[misc]
+class _DuplicateKeyError(yaml.MarkedYAMLError):
     """A mapping names a key twice."""
 
 

@@ -149,9 +149,9 @@ class Problems:
                 suggestion=_did_you_mean(given, words),
             )
         elif kind in _BOUNDS and isinstance(given, (int, float, str, list)):
-            words, key = _BOUNDS[kind]
+            bound, key = _BOUNDS[kind]
             size = f"has {len(given)}" if isinstance(given, (str, list)) else f"is {given!r}"
-            self.error(f"{name!r} {size}; {words.format(detail['ctx'][key])}", place)
+            self.error(f"{name!r} {size}; {bound.format(detail['ctx'][key])}", place)
         elif kind in _EXPECTED:
             self.error(f"{name!r} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
         else:

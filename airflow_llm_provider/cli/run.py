@@ -6,12 +6,9 @@ import argparse
 import asyncio
 import getpass
 import json
-import sys
-from pathlib import Path
 from typing import Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_FAILED, EXIT_OK
-from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["add_parser"]
 
@@ -39,13 +36,14 @@ def add_parser(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import one_workflow
+    from airflow_llm_provider.cli.inputs import read_inputs
     from airflow_llm_provider.config.settings import load_settings
     from airflow_llm_provider.engine.observer import Observer
     from airflow_llm_provider.engine.result import RunResult
     from airflow_llm_provider.engine.run import run_workflow
     from airflow_llm_provider.engine.runtime import Runtime
 
-    inputs = _inputs(arguments.input)
+    inputs = read_inputs(arguments.input)
     workflow = one_workflow(arguments.file, arguments.workflow)
     if workflow is None:
         return EXIT_BAD_FILE
@@ -65,24 +63,3 @@ def _run(arguments: argparse.Namespace) -> int:
             result = asyncio.run(go(progress))
         progress.summarize(result)
     return EXIT_OK if result.state == "completed" else EXIT_FAILED
-
-
-def _inputs(given: str) -> dict[str, Any]:
-    text, where = given, "--input"
-    if given == "-":
-        text, where = sys.stdin.read(), "standard input"
-    elif not given.lstrip().startswith(("{", "[")):
-        where = given
-        try:
-            text = Path(given).read_text(encoding="utf-8")
-        except OSError as error:
-            raise ConfigurationError(
-                f"--input is neither a JSON object nor a file that can be read: {given}: {error.strerror}"
-            ) from error
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise ConfigurationError(f"{where} is not JSON: {error}") from error
-    if not isinstance(value, dict):
-        raise ConfigurationError(f"{where} must be a JSON object that maps input names to values, not {text[:40]!r}")
-    return value

@@ -162,9 +162,8 @@ class HttpChatClient:
         try:
             yield
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            raise ConnectionError(
-                f"{self.provider}: the answer does not have the API's form ({type(error).__name__}: {_hidden(str(error), self._key)})"
-            ) from None
+            what = f"{type(error).__name__}: {_hidden(str(error), self._key)}"
+            raise ConnectionError(f"{self.provider}: the answer does not have the API's form ({what})") from None
 
 
 async def send(

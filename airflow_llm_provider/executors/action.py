@@ -70,7 +70,7 @@ class Action(Executor[ActionInputs]):
             context.runtime.observer.step_logged(context.step, message)
             return {"result": {"action": "log", "message": message}}
         if inputs.action == "webhook":
-            from airflow_llm_provider.clients.http import call_webhook
+            from airflow_llm_provider.clients.webhook import call_webhook
 
             body = inputs.body if inputs.body is not None else (inputs.model_extra or None)
             status, answer = await call_webhook(inputs.method, inputs.url or "", headers=inputs.headers, json=body)

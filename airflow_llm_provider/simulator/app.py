@@ -10,15 +10,17 @@
 | ``DELETE /_simulator`` | forgets faults and calls |
 | ``GET /health`` | 200 |
 
-A missing key, and the key ``invalid``, are refused with 401; a model whose name begins with ``missing-`` is unknown.
+A missing key, and the key ``invalid``, are refused with 401; a model whose name begins with ``missing-`` is unknown. As the real
+API does, Anthropic's side takes ``temperature`` with the version 2023-06-01 only.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -45,6 +47,8 @@ from airflow_llm_provider.simulator.wire import (
 __all__ = ["Simulator", "create_app", "serve"]
 
 _CONNECTION = "simulator.connection"
+_EVENTS = "text/event-stream"
+_JSON = "application/json"
 _FAULTS = TypeAdapter(list[Fault])
 
 _STATUS = {
@@ -90,53 +94,65 @@ class Simulator:
             return refusal
         texts = dialect.texts(body)
         fault = self.faults.take(dialect.name, texts[-1])
-        if fault is not None:
-            await asyncio.sleep(fault.delay)
-            if fault.drop is not None or fault.malformed or fault.status is not None or fault.body is not None:
-                return _faulty(fault, dialect, self._answer(body, texts), body)
-        rule = self._book.take(body["model"], texts[-1])
-        await asyncio.sleep(rule.delay)
-        if rule.error is not None:
-            if rule.error.type == "ConnectionError":
-                return _Dropped(None)
-            status = _STATUS.get(getattr(errors, rule.error.type), 400)
-            return _error(dialect, status, rule.error.message, rule.error.retry_after)
-        answer = self._answer(body, texts, rule)
+        try:
+            if fault is not None:
+                whole = self._answer(body, texts)
+                if body.get("stream"):
+                    broken = await _broken(request, fault, dialect, "".join(dialect.stream(whole, body)), _EVENTS)
+                else:
+                    broken = await _broken(request, fault, dialect, json.dumps(dialect.complete(whole)))
+                if broken is not None:
+                    return broken
+            rule = self._book.take(body["model"], texts[-1])
+            if await _has_left(request, rule.delay):
+                return _Dropped()
+            if rule.error is not None:
+                if rule.error.type == "ConnectionError":
+                    return _Dropped()
+                status = _STATUS.get(getattr(errors, rule.error.type), 400)
+                content = dialect.error(status, rule.error.message, rule.error.type)
+                return _error(dialect, status, content, rule.error.retry_after)
+            answer = self._answer(body, texts, rule)
+        except BadRequestError as error:
+            return _refused(dialect, 400, str(error))
         self.answered += 1
         headers = {**dialect.limit_headers(), _request_id(dialect): f"req_{self.calls:024}"}
         if body.get("stream"):
-            return StreamingResponse(dialect.stream(answer, body), media_type="text/event-stream", headers=headers)
+            return StreamingResponse(dialect.stream(answer, body), media_type=_EVENTS, headers=headers)
         return JSONResponse(dialect.complete(answer), headers=headers)
 
     async def embeddings(self, request: Request) -> Response:
         """Answer an embeddings call."""
         self.calls += 1
         body = await self._body(request)
-        if self._key_is_wrong(request, OPENAI):
-            return _error(OPENAI, 401, "Incorrect API key provided")
-        fault = self.faults.take("openai", str((body or {}).get("input")))
-        if fault is not None and fault.status is not None:
-            return _error(OPENAI, fault.status, "simulated", fault.retry_after)
+        refusal = self._refusal(request, OPENAI, body, check=False)
+        if refusal is not None:
+            return refusal
         try:
-            answer = embeddings(body or {})
+            answer = embeddings(body)
         except BadRequestError as error:
-            return _error(OPENAI, 400, str(error))
+            return _refused(OPENAI, 400, str(error))
+        fault = self.faults.take("openai", str(body["input"]))
+        if fault is not None:
+            broken = await _broken(request, fault, OPENAI, json.dumps(answer))
+            if broken is not None:
+                return broken
         self.answered += 1
         return JSONResponse(answer, headers=OPENAI.limit_headers())
 
     async def count_tokens(self, request: Request) -> Response:
         """Answer Anthropic's token count."""
         body = await self._body(request)
-        refusal = self._refusal(request, ANTHROPIC, {"max_tokens": 1, **(body or {})})
+        refusal = self._refusal(request, ANTHROPIC, {"max_tokens": 1, **body} if isinstance(body, dict) else body)
         if refusal is not None:
             return refusal
-        return JSONResponse({"input_tokens": sum(map(count_tokens, ANTHROPIC.texts(body or {})))})
+        return JSONResponse({"input_tokens": sum(map(count_tokens, ANTHROPIC.texts(body)))})
 
     async def models(self, request: Request) -> Response:
         """List the models."""
         dialect: Dialect = ANTHROPIC if "anthropic-version" in request.headers else OPENAI
         if self._key_is_wrong(request, dialect):
-            return _error(dialect, 401, "invalid key")
+            return _refused(dialect, 401, "invalid key")
         if dialect is OPENAI:
             data = [
                 {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"} for name in MODELS
@@ -175,30 +191,35 @@ class Simulator:
         self.requests.append({"path": request.url.path, "headers": shown, "body": body})
         return body
 
-    def _refusal(self, request: Request, dialect: Dialect, body: Any) -> Response | None:
+    def _refusal(self, request: Request, dialect: Dialect, body: Any, *, check: bool = True) -> Response | None:
         if self._key_is_wrong(request, dialect):
             key = dialect.key(request.headers) or ""
             # OpenAI repeats the key; whoever logs its errors must take care.
-            return _error(
+            return _refused(
                 dialect, 401, f"Incorrect API key provided: {key}. You can find your API key in your account."
             )
         if not isinstance(body, dict):
-            return _error(dialect, 400, "We could not parse the JSON body of your request.")
+            return _refused(dialect, 400, "We could not parse the JSON body of your request.")
         try:
-            dialect.check(body)
+            if check:
+                dialect.check(body, request.headers)
         except BadRequestError as error:
-            return _error(dialect, 400, str(error))
-        if body["model"].startswith("missing-"):
-            return _error(dialect, 404, f"The model `{body['model']}` does not exist or you do not have access to it.")
+            return _refused(dialect, 400, str(error))
+        if str(body.get("model")).startswith("missing-"):
+            return _refused(
+                dialect, 404, f"The model `{body['model']}` does not exist or you do not have access to it."
+            )
         return None
 
     def _key_is_wrong(self, request: Request, dialect: Dialect) -> bool:
         return dialect.key(request.headers) in (None, "", "invalid")
 
     def _answer(self, body: dict[str, Any], texts: list[str], rule: Rule | None = None) -> Answer:
-        schema = ((body.get("response_format") or {}).get("json_schema") or {}).get("schema")
-        if schema is not None and (rule is None or rule.answer is None):
-            text = json.dumps(json_for_schema(schema))
+        if (body.get("response_format") or {}).get("type") == "json_schema" and (rule is None or rule.answer is None):
+            try:
+                text = json.dumps(json_for_schema(body["response_format"]["json_schema"]["schema"]))
+            except (KeyError, TypeError, AttributeError, IndexError):
+                raise BadRequestError("Invalid schema for response_format") from None
         else:
             text = text_of(rule or Rule(), body["model"], texts[-1])
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
@@ -260,26 +281,57 @@ def _request_id(dialect: Dialect) -> str:
     return "x-request-id" if dialect is OPENAI else "request-id"
 
 
-def _error(dialect: Dialect, status: int, message: str, retry_after: float | None = None, body: Any = None) -> Response:
-    headers = {**dialect.limit_headers(), _request_id(dialect): "req_simulator"}
+def _error(
+    dialect: Dialect,
+    status: int,
+    content: Any,
+    retry_after: float | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    all_headers = {**dialect.limit_headers(), _request_id(dialect): "req_simulator", **(headers or {})}
     if retry_after is not None:
-        headers["retry-after"] = f"{retry_after:g}"
-    return JSONResponse(dialect.error(status, message) if body is None else body, status_code=status, headers=headers)
+        all_headers["retry-after"] = f"{retry_after:g}"
+    return JSONResponse(content, status_code=status, headers=all_headers)
 
 
-def _faulty(fault: Fault, dialect: Dialect, answer: Answer, body: dict[str, Any]) -> Response:
+def _refused(dialect: Dialect, status: int, message: str) -> Response:
+    return _error(dialect, status, dialect.error(status, message))
+
+
+async def _broken(
+    request: Request, fault: Fault, dialect: Dialect, whole: str, media_type: str = _JSON
+) -> Response | None:
+    """Give what a fault makes of an answer; None when it only delays it."""
+    if await _has_left(request, fault.delay):
+        return _Dropped()
     if fault.drop is not None:
-        return _Dropped(json.dumps(dialect.complete(answer)).encode() if fault.drop == "middle" else None)
+        return _Dropped(whole.encode() if fault.drop == "middle" else None, media_type)
     if fault.malformed:
-        return Response('{"id": "broken', media_type="application/json")
-    return _error(dialect, fault.status or 500, "simulated fault", fault.retry_after, fault.body)
+        broken = '{"id": "broken'
+        return Response(
+            f"event: message_start\ndata: {broken}\n\n" if media_type == _EVENTS else broken, media_type=media_type
+        )
+    if fault.status is None and fault.body is None:
+        return None
+    status = fault.status or 500
+    content = dialect.error(status, "simulated fault") if fault.body is None else fault.body
+    return _error(dialect, status, content, fault.retry_after, fault.headers)
+
+
+async def _has_left(request: Request, seconds: float) -> bool:
+    """Wait, but no longer than the caller does; tell whether the caller has gone."""
+    if seconds:
+        with contextlib.suppress(asyncio.TimeoutError):
+            message = await asyncio.wait_for(request.receive(), seconds)
+            return message["type"] == "http.disconnect"
+    return False
 
 
 class _Dropped(Response):
     """Closes the connection: without a byte, or after half of a content."""
 
-    def __init__(self, content: bytes | None) -> None:
-        super().__init__(content, media_type="application/json")
+    def __init__(self, content: bytes | None = None, media_type: str = _JSON) -> None:
+        super().__init__(content, media_type=media_type)
         self._whole = content
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

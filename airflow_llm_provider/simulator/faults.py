@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["Fault", "FaultLine"]
 
@@ -18,6 +18,7 @@ class Fault(BaseModel):
     Attributes:
         status: Answer with this status and the provider's error body.
         retry_after: Seconds, in the header ``Retry-After``.
+        headers: Further headers beside the status.
         body: Answer with this body instead of the provider's own.
         delay: Seconds to wait before anything else happens.
         drop: Close the connection ``before`` the answer, or in its ``middle``.
@@ -31,6 +32,7 @@ class Fault(BaseModel):
 
     status: int | None = Field(default=None, ge=400, le=599)
     retry_after: float | None = Field(default=None, ge=0)
+    headers: dict[str, str] = Field(default_factory=dict)
     body: Any = None
     delay: float = Field(default=0.0, ge=0)
     drop: Literal["before", "middle"] | None = None
@@ -38,6 +40,15 @@ class Fault(BaseModel):
     times: int = Field(default=1, ge=1)
     match: str = ""
     provider: Literal["openai", "anthropic"] | None = None
+
+    @field_validator("match")
+    @classmethod
+    def _is_regular(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"{value!r} is no regular expression: {error}") from None
+        return value
 
     def befalls(self, provider: str, text: str) -> bool:
         """Tell whether the fault is meant for a call.

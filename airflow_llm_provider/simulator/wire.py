@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from airflow_llm_provider.clients.rules import count_tokens
+from airflow_llm_provider.clients.rules import content_text, count_tokens
 
 __all__ = [
     "ANTHROPIC",
@@ -27,7 +27,7 @@ __all__ = [
 
 MODELS = (
     "gpt-4o", "gpt-4o-mini", "gpt-4-turbo", "text-embedding-3-small", "text-embedding-3-large",
-    "claude-sonnet-4-5-20250929", "claude-3-5-sonnet-20241022", "claude-3-5-haiku-20241022",
+    "claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-sonnet-4-6", "claude-haiku-4-5-20251001",
 )  # fmt: skip
 """Listed by ``GET /v1/models``; any other model answers too, except those whose name begins with ``missing-``."""
 
@@ -63,21 +63,22 @@ class Dialect(Protocol):
 
     name: str
     error_types: Mapping[int, tuple[str, str | None]]
+    refusals: Mapping[str, tuple[str | None, str]]
 
     def key(self, headers: Mapping[str, str]) -> str | None:
         """Give the key that a request carries."""
         ...  # pragma: no cover - protocol
 
-    def check(self, body: Mapping[str, Any]) -> None:
-        """Refuse a body that the API would refuse."""
+    def check(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Refuse a request that the API would refuse."""
         ...  # pragma: no cover - protocol
 
     def texts(self, body: Mapping[str, Any]) -> list[str]:
         """Give every text of the prompt, the last user text at the end."""
         ...  # pragma: no cover - protocol
 
-    def error(self, status: int, message: str) -> dict[str, Any]:
-        """Give an error's body."""
+    def error(self, status: int, message: str, error_name: str = "") -> dict[str, Any]:
+        """Give an error's body; what the status alone does not tell is in `refusals`, by the name of our error class."""
         ...  # pragma: no cover - protocol
 
     def complete(self, answer: Answer) -> dict[str, Any]:
@@ -104,28 +105,36 @@ class OpenAIDialect:
         404: ("invalid_request_error", "model_not_found"),
         429: ("requests", "rate_limit_exceeded"),
     }
+    refusals: Mapping[str, tuple[str | None, str]] = {
+        "ContextLengthError": ("context_length_exceeded", ""),
+        "ContentFilterError": ("content_filter", ""),
+    }
 
     def key(self, headers: Mapping[str, str]) -> str | None:
         """Give the key that a request carries."""
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        return key if scheme.lower() == "bearer" else None
+        return _bearer(headers)
 
-    def check(self, body: Mapping[str, Any]) -> None:
-        """Refuse a body that the API would refuse."""
+    def check(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Refuse a request that the API would refuse."""
         if not isinstance(body.get("model"), str) or not body["model"]:
             raise BadRequestError("you must provide a model parameter")
-        if not isinstance(body.get("messages"), list) or not body["messages"]:
-            raise BadRequestError("[] is too short - 'messages'")
+        _check_messages(body, ("developer", "system", "user", "assistant", "tool", "function"))
         _check_temperature(body, 2)
+        _check_count(body, "max_tokens")
+        _check_count(body, "max_completion_tokens")
+        for name in ("stream_options", "response_format"):
+            if not isinstance(body.get(name), (dict, type(None))):
+                raise BadRequestError(f"Invalid type for '{name}': expected an object")
 
     def texts(self, body: Mapping[str, Any]) -> list[str]:
         """Give every text of the prompt, the last user text at the end."""
         return _texts(body["messages"])
 
-    def error(self, status: int, message: str) -> dict[str, Any]:
+    def error(self, status: int, message: str, error_name: str = "") -> dict[str, Any]:
         """Give an error's body."""
         kind, code = self.error_types.get(status, ("server_error", None))
-        return {"error": {"message": message, "type": kind, "param": None, "code": code}}
+        refusal, opening = self.refusals.get(error_name, (code, ""))
+        return {"error": {"message": opening + message, "type": kind, "param": None, "code": refusal}}
 
     def complete(self, answer: Answer) -> dict[str, Any]:
         """Give the body of an answer."""
@@ -135,7 +144,9 @@ class OpenAIDialect:
 
     def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[str]:
         """Give an answer as server-sent events."""
-        head = _openai_head(answer, "chat.completion.chunk")
+        usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        # With usage asked for, every chunk has the field, and all but the last have null in it.
+        head = {**_openai_head(answer, "chat.completion.chunk"), **({"usage": None} if usage else {})}
 
         def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> str:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
@@ -145,7 +156,7 @@ class OpenAIDialect:
         for piece in pieces(answer.text):
             yield chunk({"content": piece})
         yield chunk({}, answer.finish_reason)
-        if (body.get("stream_options") or {}).get("include_usage"):
+        if usage:
             yield _event({**head, "choices": [], "usage": _openai_usage(answer)})
         yield "data: [DONE]\n\n"
 
@@ -172,36 +183,55 @@ class AnthropicDialect:
         404: ("not_found_error", None),
         413: ("request_too_large", None),
         429: ("rate_limit_error", None),
+        504: ("timeout_error", None),
         529: ("overloaded_error", None),
+    }
+    refusals: Mapping[str, tuple[str | None, str]] = {
+        "ContextLengthError": (None, "prompt is too long: "),
+        "ContentFilterError": (None, "Output blocked by content filtering policy: "),
     }
     stop_reasons: Mapping[str, str] = {"stop": "end_turn", "length": "max_tokens"}
 
     def key(self, headers: Mapping[str, str]) -> str | None:
         """Give the key that a request carries."""
-        return headers.get("x-api-key")
+        # The SDKs send the one or the other, by their age.
+        return headers.get("x-api-key") or _bearer(headers)
 
-    def check(self, body: Mapping[str, Any]) -> None:
-        """Refuse a body that the API would refuse."""
+    def check(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
+        """Refuse a request that the API would refuse."""
         for name in ("model", "messages", "max_tokens"):
-            if name not in body:
+            if body.get(name) is None:
                 raise BadRequestError(f"{name}: Field required")
-        if not isinstance(body["messages"], list) or not body["messages"]:
-            raise BadRequestError("messages: at least one message is required")
-        if any(message.get("role") not in ("user", "assistant") for message in body["messages"]):
-            raise BadRequestError("messages: Unexpected role; the Messages API takes a top-level `system` parameter")
-        _check_temperature(body, 1)
+        if not isinstance(body["model"], str) or not body["model"]:
+            raise BadRequestError("model: Input should be a valid string")
+        version = headers.get("anthropic-version")
+        if version is None:
+            raise BadRequestError("anthropic-version: header is required")
+        if version == "2023-06-01":
+            _check_messages(body, ("user", "assistant"))
+            _check_temperature(body, 1)
+        else:
+            # https://platform.claude.com/docs/en/api/versioning
+            _check_messages(body, ("user", "assistant", "system"))
+            for name in ("temperature", "top_p", "top_k"):
+                if name in body:
+                    raise BadRequestError(f"{name}: Extra inputs are not permitted")
+        _check_count(body, "max_tokens")
+        if not isinstance(body.get("system"), (str, list, type(None))):
+            raise BadRequestError("system: Input should be a valid string or list")
 
     def texts(self, body: Mapping[str, Any]) -> list[str]:
         """Give every text of the prompt, the last user text at the end."""
-        system = _texts([{"content": body["system"]}]) if body.get("system") else []
+        system = [content_text(body["system"])] if body.get("system") else []
         return system + _texts(body["messages"])
 
-    def error(self, status: int, message: str) -> dict[str, Any]:
+    def error(self, status: int, message: str, error_name: str = "") -> dict[str, Any]:
         """Give an error's body."""
-        kind, _ = self.error_types.get(status, ("api_error", None))
+        kind, _ = self.error_types.get(status, ("api_error" if status >= 500 else "invalid_request_error", None))
+        _, opening = self.refusals.get(error_name, (None, ""))
         return {
             "type": "error",
-            "error": {"type": kind, "message": message},
+            "error": {"type": kind, "message": opening + message},
             "request_id": f"req_{uuid.uuid4().hex[:24]}",
         }
 
@@ -262,24 +292,38 @@ def embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         BadRequestError: The request lacks something.
     """
-    given, model = body.get("input"), body.get("model")
-    if not isinstance(model, str) or not given:
-        raise BadRequestError("'model' and 'input' are required")
-    texts = [given] if isinstance(given, str) else list(given)
+    model = body.get("model")
+    if not isinstance(model, str) or not model:
+        raise BadRequestError("you must provide a model parameter")
+    texts = _inputs(body.get("input"))
+    _check_count(body, "dimensions", most=3072)
     dimensions = body.get("dimensions") or (3072 if "large" in model else 1536)
     data = []
     for index, text in enumerate(texts):
-        vector = _vector(model, str(text), dimensions)
+        vector = _vector(model, text, dimensions)
         packed = base64.b64encode(struct.pack(f"<{dimensions}f", *vector)).decode()
         embedding: Any = packed if body.get("encoding_format") == "base64" else vector
         data.append({"object": "embedding", "index": index, "embedding": embedding})
-    tokens = sum(count_tokens(str(text)) for text in texts)
+    tokens = sum(map(count_tokens, texts))
     return {
         "object": "list",
         "data": data,
         "model": model,
         "usage": {"prompt_tokens": tokens, "total_tokens": tokens},
     }
+
+
+def _inputs(given: Any) -> list[str]:
+    """Give what is to be embedded: a text, texts, one text's tokens, or the tokens of several."""
+    if isinstance(given, str) and given:
+        return [given]
+    if isinstance(given, list) and given:
+        if all(type(item) is int for item in given):
+            return [str(given)]
+        for kind in (str, list):
+            if all(isinstance(item, kind) and item for item in given):
+                return [str(item) for item in given]
+    raise BadRequestError("'$.input' is invalid. Please check the API reference")
 
 
 def json_for_schema(schema: Mapping[str, Any], seed: str = "") -> Any:
@@ -325,15 +369,35 @@ def _check_temperature(body: Mapping[str, Any], most: float) -> None:
         raise BadRequestError(f"temperature: must be between 0 and {most}")
 
 
-def _texts(messages: list[Any]) -> list[str]:
-    texts = []
-    for message in messages:
-        content = message.get("content")
-        if isinstance(content, str):
-            texts.append(content)
-        else:
-            texts.append(" ".join(part.get("text", "") for part in content or () if isinstance(part, dict)))
-    return texts
+def _check_count(body: Mapping[str, Any], name: str, most: int | None = None) -> None:
+    count = body.get(name)
+    if count is not None and (type(count) is not int or count < 1 or (most is not None and count > most)):
+        raise BadRequestError(f"{name}: must be an integer of at least 1" + (f" and at most {most}" if most else ""))
+
+
+def _check_messages(body: Mapping[str, Any], roles: tuple[str, ...]) -> None:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise BadRequestError("messages: at least one message is required")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise BadRequestError(f"messages.{index}: expected an object")
+        if message.get("role") not in roles:
+            raise BadRequestError(f"messages.{index}.role: expected one of {', '.join(roles)}")
+        if not isinstance(message.get("content"), (str, list, type(None))):
+            raise BadRequestError(f"messages.{index}.content: expected a text or a list of content parts")
+
+
+def _bearer(headers: Mapping[str, str]) -> str | None:
+    scheme, _, key = headers.get("authorization", "").partition(" ")
+    return key if scheme.lower() == "bearer" else None
+
+
+def _texts(messages: list[dict[str, Any]]) -> list[str]:
+    asked = [index for index, message in enumerate(messages) if message["role"] == "user"]
+    last = asked[-1] if asked else len(messages) - 1
+    texts = [content_text(message.get("content")) for message in messages]
+    return texts[:last] + texts[last + 1 :] + [texts[last]]
 
 
 def _event(data: Mapping[str, Any], name: str | None = None) -> str:

@@ -34,7 +34,7 @@ def test_everything_named_can_be_imported() -> None:
 
 
 def test_every_entry_point_loads() -> None:
-    points = [point for point in distribution("airflow-llm-provider").entry_points]
+    points = list(distribution("airflow-llm-provider").entry_points)
     assert {point.group for point in points} >= {
         "apache_airflow_provider",
         "airflow.plugins",

@@ -39,7 +39,7 @@ def airflow(stand: AirflowStand, *arguments: str) -> subprocess.CompletedProcess
 
 
 def rendered(stand: AirflowStand, run: DagRun, task_id: str) -> Mapping[str, Any]:
-    path = f"/api/v2/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}"
+    path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}"
     fields: Mapping[str, Any] = stand.api.request("GET", path)["rendered_fields"]
     return fields
 
@@ -83,20 +83,20 @@ def test_what_airflow_shows_of_a_run(airflow_stand: AirflowStand) -> None:
 def test_what_airflow_shows_of_a_workflow(airflow_stand: AirflowStand) -> None:
     airflow_stand.wait_for_dag("support-ticket-triage")
     source = (WORKFLOWS / "support-ticket-triage.yaml").read_text()
-    details = airflow_stand.api.request("GET", "/api/v2/dags/support-ticket-triage/details")
+    details = airflow_stand.api.request("GET", "/dags/support-ticket-triage/details")
     assert source.strip() in details["doc_md"]
     assert {tag["name"] for tag in details["tags"]} == {"llm", "support"}
     assert details["params"]["tier"]["schema"]["enum"] == ["standard", "premium", "enterprise"]
     assert details["params"]["tier"]["value"] == "standard"
-    code = airflow_stand.api.request("GET", "/api/v2/dagSources/support-ticket-triage")
+    code = airflow_stand.api.request("GET", "/dagSources/support-ticket-triage")
     assert code["content"] == source
 
 
 def test_the_trigger_checks_inputs(airflow_stand: AirflowStand) -> None:
     airflow_stand.wait_for_dag("support-ticket-triage")
-    with pytest.raises(Exception, match="tier|platinum"):
+    with pytest.raises(Exception, match="platinum"):
         airflow_stand.api.trigger("support-ticket-triage", {"subject": "s", "body": "b", "tier": "platinum"})
-    with pytest.raises(Exception, match="text|No value"):
+    with pytest.raises(Exception, match="No value passed"):
         airflow_stand.api.trigger("sentiment-analysis", {})
 
 
@@ -188,14 +188,14 @@ def test_skips_mean_the_same_as_in_the_local_engine(
 
 def test_secrets_and_connections(airflow_stand: AirflowStand) -> None:
     api = airflow_stand.api
-    api.request("POST", "/api/v2/variables", json={"key": "door_code", "value": "s3cret-code"})
+    api.request("POST", "/variables", json={"key": "door_code", "value": "s3cret-code"})
     connection = {
         "connection_id": "my_llm",
         "conn_type": "llm_openai",
         "host": f"{airflow_stand.simulator_url}/v1",
         "password": "sk-very-secret",
     }
-    api.request("POST", "/api/v2/connections", json=connection)
+    api.request("POST", "/connections", json=connection)
     drop(
         airflow_stand,
         "secrets",
@@ -230,8 +230,8 @@ def test_every_import_error_is_named_and_the_healthy_stay(airflow_stand: Airflow
     expected = (
         f"{bad[0]}:3:36: unknown key 'promt'; did you mean 'prompt'?",
         f"{bad[1]}:3:1: not YAML: did not find expected node content",
-        f"{bad[2]}:3:65: 'steps.b.output' names a step 'b', which does not exist",
-        f"{bad[2]}:3:94: step 'a' depends on 'c', which does not exist",
+        f"{bad[2]}:3:74: 'steps.b.output' names a step 'b', which does not exist",
+        f"{bad[2]}:3:107: step 'a' depends on 'c', which does not exist",
     )
     try:
 

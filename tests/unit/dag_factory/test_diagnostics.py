@@ -22,6 +22,7 @@ class Case:
 
 
 STEP = "steps:\n  - {id: a, type: llm, provider: openai, model: m, prompt: p}\n"
+SPEC = "spec: {tasks: [{id: a, executor: action, inputs: {action: x}}]}\n"
 
 CASES = [
     Case("empty", ""),
@@ -122,11 +123,11 @@ CASES = [
     ),
     Case(
         "v1 kind",
-        "apiVersion: orchestrator.llm/v1\nkind: Workflw\nmetadata: {name: x}\nspec: {tasks: [{id: a, executor: action, inputs: {action: x}}]}\n",
+        "apiVersion: orchestrator.llm/v1\nkind: Workflw\nmetadata: {name: x}\n" + SPEC,
     ),
     Case(
         "v1 version",
-        "apiVersion: orchestrator.llm/v2\nkind: Workflow\nmetadata: {name: x}\nspec: {tasks: [{id: a, executor: action, inputs: {action: x}}]}\n",
+        "apiVersion: orchestrator.llm/v2\nkind: Workflow\nmetadata: {name: x}\n" + SPEC,
     ),
     Case(
         "v1 everything",
