@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -96,7 +97,9 @@ def _param(item: Input) -> Param:
 def _documentation(workflow: Workflow) -> str:
     parts = [workflow.description or f"Workflow `{workflow.name}`."]
     if workflow.inputs:
-        parts.append("\n".join(["| input | type | |", "|---|---|---|", *map(_input_row, workflow.inputs)]))
+        parts.append(
+            "\n".join(["| input | type | given | about |", "|---|---|---|---|", *map(_input_row, workflow.inputs)])
+        )
     language = "json" if (workflow.source.path or "").endswith(".json") else "yaml"
     # A fence longer than any in the file cannot be closed by it.
     longest = max(map(len, re.findall("`+", workflow.source.text)), default=0)
@@ -106,7 +109,7 @@ def _documentation(workflow: Workflow) -> str:
 
 
 def _input_row(item: Input) -> str:
-    about = [item.description] if item.description else []
-    about += ["required"] if item.required else []
-    about += [f"default `{item.default}`"] if item.default is not None else []
-    return f"| `{item.name}` | {item.type} | {', '.join(about)} |"
+    given = "always" if item.required else f"else `{json.dumps(item.default, ensure_ascii=False)}`"
+    cells = (f"`{item.name}`", item.type, given, item.description or "")
+    # A bar would begin another cell.
+    return "".join(f"| {cell.replace('|', '&#124;')} " for cell in cells) + "|"

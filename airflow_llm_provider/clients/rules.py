@@ -196,12 +196,11 @@ def content_text(content: Any) -> str:
 
 
 def count_tokens(messages: Iterable[Message] | str) -> int:
-    """Estimate tokens as a quarter of the characters, at least one a text; the same for the same text.
+    """Estimate tokens as a quarter of the texts' characters, at least one a text; the same for the same text.
 
     Args:
         messages: A conversation or a text.
     """
     if isinstance(messages, str):
         return max(1, -(-len(messages) // 4))
-    contents = (item.content if isinstance(item.content, str) else json.dumps(list(item.content)) for item in messages)
-    return sum(count_tokens(content) for content in contents)
+    return sum(count_tokens(content_text(message.content)) for message in messages)

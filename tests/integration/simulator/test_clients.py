@@ -6,10 +6,9 @@ import asyncio
 import email.utils
 import json
 import textwrap
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import httpx
@@ -22,12 +21,15 @@ from airflow_llm_provider.clients import chat_client
 from airflow_llm_provider.clients import http as http_clients
 from airflow_llm_provider.clients.base import ChatClient, ChatRequest, ChatResponse, Credentials, Message
 from airflow_llm_provider.clients.http import retry_after
+from airflow_llm_provider.clients.rules import read_rules
 from airflow_llm_provider.clients.webhook import call_webhook
 from airflow_llm_provider.config.settings import Settings
+from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.simulator import SimulatorServer
 from airflow_llm_provider.simulator.faults import Fault
+from airflow_llm_provider.workflow.model import Step
 from dag_factory import read_text
 
 KEY = "sk-secret-0123456789abcdef"
@@ -197,8 +199,6 @@ RULE_ERRORS = [
 @PROVIDERS
 @pytest.mark.parametrize("expected", RULE_ERRORS, ids=lambda kind: kind.__name__)
 async def test_errors_of_rules_arrive_as_their_class(provider: str, expected: type[errors.StepError]) -> None:
-    from airflow_llm_provider.clients.rules import read_rules
-
     rules = read_rules([{"error": {"type": expected.__name__, "message": "no such model"}}], "rules")
     with SimulatorServer(rules) as server:
         assert type(await failure(server, provider)) is expected
@@ -265,16 +265,24 @@ async def test_retry_after_end_to_end(server: SimulatorServer) -> None:
     )
     read = read_text("w.yaml", text)
     assert not read.errors, "\n".join(map(str, read.errors))
-    waits: list[float] = []
+    seen: list[tuple[int, str, float]] = []
+
+    class Retries(Observer):
+        def step_retrying(self, step: Step, attempt: int, error: BaseException, wait: float) -> None:
+            seen.append((attempt, type(error).__name__, wait))
+
     credentials = Credentials(server.openai_base_url, KEY)
-    async with Runtime(settings=Settings(), credentials=lambda provider, connection: credentials) as runtime:
-        runtime.observer.step_retried = lambda *given: waits.append(given[-1])  # type: ignore[attr-defined]
+    async with Runtime(
+        settings=Settings(), credentials=lambda provider, connection: credentials, observer=Retries()
+    ) as runtime:
         result = await run_workflow(read.workflows[0], {}, runtime)
     step = result.steps["a"]
     assert (result.state, step.state, step.outputs) == ("completed", "completed", {"output": "positive"})
     assert step.usage is not None
     assert (step.usage.attempts, step.usage.output_tokens) == (3, 2)
     assert (server.simulator.calls, server.simulator.answered) == (3, 1)
+    assert [(attempt, name) for attempt, name, _ in seen] == [(1, "RateLimitError"), (2, "ServiceUnavailable")]
+    assert seen[0][2] == 0.05
 
 
 # ------------------------------------------------------------------ transport
@@ -304,7 +312,7 @@ async def test_timeout(server: SimulatorServer, provider: str, monkeypatch: pyte
 @PROVIDERS
 async def test_nobody_listens(provider: str, closed_port: int) -> None:
     async with client_of(provider, f"http://127.0.0.1:{closed_port}/v1") as client:
-        with pytest.raises(errors.ConnectionError, match="127.0.0.1 failed"):
+        with pytest.raises(errors.ConnectionError, match=r"127\.0\.0\.1 failed"):
             await client.chat(question(provider))
 
 
@@ -462,7 +470,7 @@ class Leak:
     content: bytes
     stream: bool = False
     provider: str = "openai"
-    content_type: str = field(default="application/json")
+    content_type: str = "application/json"
 
 
 FILLING = b"x" * (1000 - len("Incorrect API key: ") - 10)

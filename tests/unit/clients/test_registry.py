@@ -1,0 +1,65 @@
+"""How a provider's client is found."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from airflow_llm_provider import clients
+from airflow_llm_provider.clients import chat_client, environment_credentials, known_providers
+from airflow_llm_provider.clients.anthropic import AnthropicChat
+from airflow_llm_provider.clients.base import ChatClient, Credentials
+from airflow_llm_provider.clients.openai import OpenAIChat
+from airflow_llm_provider.clients.scripted import ScriptedChat
+from airflow_llm_provider.errors import ConfigurationError
+
+
+def test_public_names() -> None:
+    assert clients.__all__ == ["chat_client", "environment_credentials", "known_providers"]
+    assert {"openai", "anthropic", "scripted"} <= set(known_providers())
+    assert known_providers() == sorted(known_providers())
+
+
+@pytest.mark.parametrize(
+    ("provider", "expected"), [("openai", OpenAIChat), ("anthropic", AnthropicChat), ("scripted", ScriptedChat)]
+)
+async def test_clients(provider: str, expected: type[ChatClient]) -> None:
+    client = chat_client(provider, Credentials(api_key="k"))
+    assert type(client) is expected
+    assert isinstance(client, ChatClient)
+    await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("provider", "hint"),
+    [("opnai", "did you mean 'openai'?"), ("zzz", "known are anthropic, openai, scripted"), ("", "known are")],
+)
+def test_an_unknown_provider(provider: str, hint: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        chat_client(provider, Credentials())
+    assert str(caught.value).startswith(f"no provider is called {provider!r}; {hint}")
+    with pytest.raises(ConfigurationError):
+        environment_credentials(provider)
+
+
+def test_environment_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert environment_credentials("openai") == Credentials()
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://host/v1")
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://other")
+    assert environment_credentials("openai") == Credentials("http://host/v1", "k")
+    assert environment_credentials("anthropic") == Credentials("http://other", None)
+    assert environment_credentials("scripted") == Credentials()
+
+
+def test_the_registry_loads_no_network_library() -> None:
+    code = (
+        "import sys; from airflow_llm_provider.clients import chat_client; "
+        "from airflow_llm_provider.clients.base import Credentials; chat_client('scripted', Credentials()); "
+        "print([name for name in ('httpx', 'openai', 'anthropic', 'airflow') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
