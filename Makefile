@@ -28,8 +28,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(UV)
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
 	@touch $@
 
-$(VENV)/.installed-bench: $(VENV)/.installed
-	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --group bench
+# The peers have an environment of their own: their plugins would slow down every Airflow process of the tests and the demo.
+$(VENV)-bench/.installed: $(VENV)/.installed
+	@$(UV) venv --quiet --clear --python $(BIN)/python $(VENV)-bench
+	@$(UV) pip install --quiet --compile-bytecode --python $(VENV)-bench/bin/python -c constraints.txt -e . --group bench
 	@touch $@
 
 demo: setup ## Run a workflow in a local Airflow with a simulated model; Airflow stays up (ARGS="--workflow NAME ...")
@@ -55,8 +57,11 @@ imports: setup ## Check which package may import which
 test: setup ## Run the tests (ARGS="-m 'not airflow'" leaves out those that start Airflow)
 	@$(BIN)/pytest $(ARGS)
 
-bench: $(VENV)/.installed-bench ## Measure
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script $(ARGS) || exit 1; done
+bench: $(VENV)-bench/.installed ## Measure against dag-factory, common.ai and a Python loop
+	@env -u PYTHONDONTWRITEBYTECODE $(VENV)-bench/bin/python -m compileall -q airflow_llm_provider dag_factory
+	@for script in bench/*.py; do \
+		echo "== $$script"; env -u PYTHONDONTWRITEBYTECODE $(VENV)-bench/bin/python $$script || exit 1; \
+	done
 
 constraints: setup ## Choose the newest versions of all dependencies again
 	@printf 'apache-airflow==3.3.*\n' | $(UV) pip compile pyproject.toml --upgrade --quiet \
@@ -66,5 +71,5 @@ constraints: setup ## Choose the newest versions of all dependencies again
 
 clean: ## Remove .venv, caches, builds and the demo's folder
 	@test ! -d .demo || test ! -x $(BIN)/llm-orchestrator || $(BIN)/llm-orchestrator demo --stop
-	@rm -rf $(VENV) .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
+	@rm -rf $(VENV) $(VENV)-bench .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

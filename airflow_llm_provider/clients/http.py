@@ -8,7 +8,7 @@ import json
 import math
 import ssl
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -128,7 +128,7 @@ class HttpChatClient:
             )
         return data
 
-    async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Send a JSON body and read a stream of server-sent events, each a JSON object.
 
         Raises:

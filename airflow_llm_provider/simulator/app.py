@@ -223,9 +223,9 @@ class Simulator:
         else:
             text = text_of(rule or Rule(), body["model"], texts[-1])
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
-        cut = limit is not None and count_tokens(text) > limit
-        if cut:
-            text = text[: limit * 4]
+        cut = False
+        if limit is not None and count_tokens(text) > limit:
+            text, cut = text[: limit * 4], True
         return Answer(
             body["model"], text, sum(map(count_tokens, texts)), count_tokens(text), "length" if cut else "stop"
         )
@@ -322,9 +322,14 @@ async def _has_left(request: Request, seconds: float) -> bool:
     """Wait, but no longer than the caller does; tell whether the caller has gone."""
     if seconds:
         with contextlib.suppress(asyncio.TimeoutError):
-            message = await asyncio.wait_for(request.receive(), seconds)
-            return message["type"] == "http.disconnect"
+            await asyncio.wait_for(_leaving(request), seconds)
+            return True
     return False
+
+
+async def _leaving(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
 
 
 class _Dropped(Response):

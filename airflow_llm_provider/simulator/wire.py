@@ -138,7 +138,7 @@ class OpenAIDialect:
 
     def complete(self, answer: Answer) -> dict[str, Any]:
         """Give the body of an answer."""
-        message = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
+        message: dict[str, Any] = {"role": "assistant", "content": answer.text, "refusal": None, "annotations": []}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
         return {**_openai_head(answer, "chat.completion"), "choices": [choice], "usage": _openai_usage(answer)}
 
