@@ -47,7 +47,9 @@ def main() -> None:
         dags = Path(name, "dags")
         dags.mkdir()
         shutil.copy(ROOT / "dags" / "load_workflows.py", dags)
-        chain = "".join(step(number, f"{{{{ steps.s{number - 1}.output }}}}" if number else "none") for number in range(10))
+        chain = "".join(
+            step(number, f"{{{{ steps.s{number - 1}.output }}}}" if number else "none") for number in range(10)
+        )
         (dags / "chain.yaml").write_text(f"name: chain\nsteps:\n{chain}")
         fan = "".join(step(number, "none") for number in range(40))
         (dags / "fan.yaml").write_text(f"name: fan\nsteps:\n{fan}")
