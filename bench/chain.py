@@ -1,4 +1,4 @@
-"""A chain of ten LLM steps and a fan of forty in the demo's Airflow, while a client polls its API: what a step costs without the model.
+"""What a step costs in Airflow without the model: a chain of ten and a fan of forty, while a client polls the API.
 
 The simulator answers at once, so all that is measured is Airflow and this package. It starts an Airflow of its own.
 """
