@@ -34,15 +34,14 @@ from airflow_llm_provider import errors
 from airflow_llm_provider.clients.rules import Rule, RuleBook, count_tokens, text_of
 from airflow_llm_provider.simulator.faults import Fault, FaultLine
 from airflow_llm_provider.simulator.wire import (
-    ANTHROPIC,
     MODELS,
-    OPENAI,
     Answer,
     BadRequestError,
     Dialect,
-    embeddings,
     json_for_schema,
 )
+from airflow_llm_provider.simulator.wire_anthropic import ANTHROPIC
+from airflow_llm_provider.simulator.wire_openai import OPENAI, embeddings
 
 __all__ = ["Simulator", "create_app", "serve"]
 
