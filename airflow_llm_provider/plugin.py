@@ -31,8 +31,12 @@ class _Preload:
 
     @hookimpl
     def on_starting(self, component: Any) -> None:
-        """Import what tasks need; only a component that forks tasks has an executor."""
-        if getattr(component, "executors", None) or getattr(component, "executor", None):
+        """Import what tasks need, in Airflow's long-running components.
+
+        Args:
+            component: A ``Job`` in these, and another marker in a task's own process, which imports what it uses anyway.
+        """
+        if type(component).__name__ == "Job":
             for name in PRELOADED:
                 importlib.import_module(name)
 
