@@ -23,19 +23,41 @@ import re
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from airflow_llm_provider.clients.base import Message
 from airflow_llm_provider.errors import ConfigurationError
 
-__all__ = ["Rule", "RuleBook", "ScriptedError", "content_text", "count_tokens", "load_rules", "read_rules", "text_of"]
+__all__ = [
+    "Pattern",
+    "Rule",
+    "RuleBook",
+    "ScriptedError",
+    "content_text",
+    "count_tokens",
+    "load_rules",
+    "read_rules",
+    "text_of",
+]
 
 ErrorName = Literal[
     "RateLimitError", "TimeoutError", "ConnectionError", "ServiceUnavailable", "InvalidOutput", "AuthenticationError",
     "InvalidRequest", "ContextLengthError", "ContentFilterError", "ModelNotFound",
 ]  # fmt: skip
+
+
+def _is_regular(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from None
+    return value
+
+
+Pattern = Annotated[str, AfterValidator(_is_regular)]
+"""The text of a regular expression."""
 
 
 class ScriptedError(BaseModel):
@@ -68,21 +90,12 @@ class Rule(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    match: str = ""
+    match: Pattern = ""
     model: str = "*"
     answer: str | dict[str, JsonValue] | list[JsonValue] | None = None
     error: ScriptedError | None = None
     times: int | None = Field(default=None, ge=1)
     delay: float = Field(default=0.0, ge=0)
-
-    @field_validator("match")
-    @classmethod
-    def _is_regular(cls, value: str) -> str:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"{value!r} is no regular expression: {error}") from None
-        return value
 
     def fits(self, model: str, text: str) -> bool:
         """Tell whether the rule is for a question.

@@ -8,17 +8,14 @@ To add one: write a class below, and register it under the entry point group ``a
 
 from __future__ import annotations
 
-import difflib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import EntryPoint, distribution, entry_points
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.registry import Registry
 
 if TYPE_CHECKING:
     from airflow_llm_provider.engine.meter import Meter
@@ -26,8 +23,6 @@ if TYPE_CHECKING:
     from airflow_llm_provider.workflow.model import Step
 
 __all__ = ["Executor", "Inputs", "StepContext", "find_executor"]
-
-GROUP = "airflow_llm_provider.executors"
 
 
 class Inputs(BaseModel):
@@ -89,19 +84,9 @@ class Executor(ABC, Generic[InputsT]):
         """
 
 
-@cache
-def _own_entry_points() -> Mapping[str, EntryPoint]:
-    # Scanning every installed distribution costs tens of milliseconds; our own executors are found in our own metadata.
-    points = distribution("airflow-llm-provider").entry_points
-    return {point.name: point for point in points if point.group == GROUP}
+_EXECUTORS = Registry("airflow_llm_provider.executors", "executor")
 
 
-@cache
-def _all_entry_points() -> Mapping[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
-@cache
 def find_executor(name: str) -> type[Executor[Any]]:
     """Give the executor of that name.
 
@@ -111,11 +96,5 @@ def find_executor(name: str) -> type[Executor[Any]]:
     Raises:
         ConfigurationError: No installed package registers it; the message has the closest name.
     """
-    point = _own_entry_points().get(name) or _all_entry_points().get(name)
-    if point is None:
-        known = sorted(_all_entry_points())
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(known)}"
-        raise ConfigurationError(f"no executor is called {name!r}; {hint}")
-    executor: type[Executor[Any]] = point.load()
+    executor: type[Executor[Any]] = _EXECUTORS.find(name)
     return executor

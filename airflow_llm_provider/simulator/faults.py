@@ -7,7 +7,9 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field
+
+from airflow_llm_provider.clients.rules import Pattern
 
 __all__ = ["Fault", "FaultLine"]
 
@@ -38,17 +40,8 @@ class Fault(BaseModel):
     drop: Literal["before", "middle"] | None = None
     malformed: bool = False
     times: int = Field(default=1, ge=1)
-    match: str = ""
+    match: Pattern = ""
     provider: Literal["openai", "anthropic"] | None = None
-
-    @field_validator("match")
-    @classmethod
-    def _is_regular(cls, value: str) -> str:
-        try:
-            re.compile(value)
-        except re.error as error:
-            raise ValueError(f"{value!r} is no regular expression: {error}") from None
-        return value
 
     def befalls(self, provider: str, text: str) -> bool:
         """Tell whether the fault is meant for a call.

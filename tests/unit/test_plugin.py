@@ -19,7 +19,9 @@ print(all(name in sys.modules for name in PRELOADED), [name for name in ("openai
 
 def preloads(component: str) -> str:
     program = PROGRAM.format(component=component)
-    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    ).stdout.splitlines()[-1]
 
 
 def test_components_preload_what_their_forks_need_and_no_vendor_sdk() -> None:

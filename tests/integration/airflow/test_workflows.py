@@ -38,6 +38,11 @@ def airflow(stand: AirflowStand, *arguments: str) -> subprocess.CompletedProcess
     return subprocess.run(command, env=dict(stand.environment), capture_output=True, text=True, check=False)
 
 
+def told_json(done: subprocess.CompletedProcess[str]) -> Any:
+    """Give what a command wrote with ``-o json``; Airflow's own warnings go to standard output too."""
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def rendered(stand: AirflowStand, run: DagRun, task_id: str) -> Mapping[str, Any]:
     path = f"/dags/{run.dag_id}/dagRuns/{run.run_id}/taskInstances/{task_id}"
     fields: Mapping[str, Any] = stand.api.request("GET", path)["rendered_fields"]
@@ -241,7 +246,7 @@ def test_every_import_error_is_named_and_the_healthy_stay(airflow_stand: Airflow
 
         until(told, lambda: f"all errors in {airflow_stand.api.import_errors()}", 60)
         listed = airflow(airflow_stand, "dags", "list-import-errors", "-o", "json")
-        assert all(item in json.loads(listed.stdout)[0]["error"] for item in expected)
+        assert all(item in told_json(listed)[0]["error"] for item in expected)
         assert airflow_stand.run("sentiment-analysis", {"text": "still here"}).state == "success"
     finally:
         for path in bad:
@@ -267,9 +272,9 @@ def test_forty_parallel_steps_beside_a_busy_client(airflow_stand: AirflowStand) 
 
 def test_airflow_lists_the_provider(airflow_stand: AirflowStand) -> None:
     listed = airflow(airflow_stand, "providers", "list", "-o", "json")
-    assert any(item["package_name"] == "airflow-llm-provider" for item in json.loads(listed.stdout))
+    assert any(item["package_name"] == "airflow-llm-provider" for item in told_json(listed))
     hooks = airflow(airflow_stand, "providers", "hooks", "-o", "json")
-    types = {item["connection_type"] for item in json.loads(hooks.stdout)}
+    types = {item["connection_type"] for item in told_json(hooks)}
     assert {"llm_openai", "llm_anthropic"} <= types
     value = airflow(airflow_stand, "config", "get-value", "llm_provider", "config_file")
     assert value.returncode == 0, value.stderr
