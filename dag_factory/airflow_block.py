@@ -30,7 +30,7 @@ class AirflowTask(BaseModel):
         retry_delay: Time between those, in seconds or with a unit.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     owner: str | None = None
     pool: str | None = None

@@ -31,7 +31,10 @@ __all__ = [
 class Model(BaseModel):
     """Base of the notations' models: unknown keys are errors, numbers where a text belongs are its text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True)
+    # A task's process reads one file in one notation, so the others' validators are better built when they are needed.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True, defer_build=True
+    )
 
 
 @dataclass(frozen=True, slots=True)
