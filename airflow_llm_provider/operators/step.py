@@ -8,6 +8,7 @@ a user's text nor a model's answer is ever read as a Jinja template.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +25,7 @@ from airflow_llm_provider.engine.run import step_scope, workflow_outputs
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Run, Scope
 from airflow_llm_provider.engine.step import render_inputs, run_step
+from airflow_llm_provider.errors import LLMProviderError
 from airflow_llm_provider.hooks.llm import task_credentials
 from airflow_llm_provider.workflow.model import Step, Workflow
 
@@ -160,8 +162,9 @@ class WorkflowStepOperator(_WorkflowOperator):
 
         Secrets show as ``***``. A template that cannot be evaluated is left as it is written; running the step tells why.
         """
-        scope = self.scope(context, self.runtime()).masked()
-        self._show(render_inputs(self.step, scope))
+        # What cannot be resolved fails in `execute`, where the reason is kept; and a skipped step need not be resolved at all.
+        with contextlib.suppress(LLMProviderError):
+            self._show(render_inputs(self.step, self.scope(context, self.runtime()).masked()))
 
     def execute(self, context: Context) -> dict[str, Any]:
         """Run the step; its outputs are the task's XCom.
