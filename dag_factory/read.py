@@ -17,7 +17,7 @@ from dag_factory.documents import Document, decode, parse
 from dag_factory.notations import NOTATIONS
 from dag_factory.problems import Problems
 
-__all__ = ["ReadResult", "find_files", "read_file", "read_folder", "read_text"]
+__all__ = ["ReadResult", "find_files", "read_file", "read_files", "read_folder", "read_text"]
 
 SUFFIXES = (".yaml", ".yml", ".json")
 SAMPLE_SUFFIX = ".input.json"
@@ -93,17 +93,26 @@ def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
                 yield Path(parent, name)
 
 
+def read_files(paths: Iterable[str | os.PathLike[str]]) -> ReadResult:
+    """Read several workflow files that will be used together.
+
+    Args:
+        paths: The files.
+
+    Returns:
+        All workflows and diagnostics. Of two workflows with one name the first runs, and the other is an error.
+    """
+    results = (read_file(path) for path in paths)
+    return _without_duplicates((result.workflows, result.diagnostics) for result in results)
+
+
 def read_folder(folder: str | os.PathLike[str]) -> ReadResult:
-    """Read every workflow file of a folder.
+    """Read every workflow file of a folder and the folders in it, as :func:`read_files` does.
 
     Args:
         folder: The folder.
-
-    Returns:
-        All workflows and diagnostics. Of two workflows with one name the first by file name runs, and the other is an error.
     """
-    results = (read_file(path) for path in find_files(folder))
-    return _without_duplicates((result.workflows, result.diagnostics) for result in results)
+    return read_files(find_files(folder))
 
 
 def _read_document(document: Document) -> tuple[Workflow | None, list[Diagnostic]]:

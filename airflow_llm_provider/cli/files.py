@@ -9,20 +9,20 @@ from pathlib import Path
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.model import Workflow
 from dag_factory.diagnostics import Diagnostic
-from dag_factory.read import ReadResult, read_file, read_folder
+from dag_factory.read import find_files, read_file
 
-__all__ = ["one_workflow", "read_path", "report"]
+__all__ = ["expand", "one_workflow", "report"]
 
 
-def read_path(path: str) -> ReadResult:
-    """Read a file, or all workflow files of a folder.
+def expand(path: str) -> list[Path]:
+    """Give a file, or all workflow files of a folder.
 
     Raises:
         ConfigurationError: There is nothing at that path.
     """
     if not Path(path).exists():
         raise ConfigurationError(f"there is no file or folder {path!r}")
-    return read_folder(path) if Path(path).is_dir() else read_file(path)
+    return list(find_files(path)) if Path(path).is_dir() else [Path(path)]
 
 
 def report(diagnostics: Iterable[Diagnostic]) -> None:
@@ -46,7 +46,8 @@ def one_workflow(path: str, name: str | None) -> Workflow | None:
     """
     if Path(path).is_dir():
         raise ConfigurationError(f"{path!r} is a folder; name one workflow file")
-    result = read_path(path)
+    [file] = expand(path)
+    result = read_file(file)
     report(result.diagnostics)
     if result.errors:
         return None

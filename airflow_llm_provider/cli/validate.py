@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_OK
+
+if TYPE_CHECKING:
+    from dag_factory.read import ReadResult
 
 __all__ = ["add_parser"]
 
@@ -16,23 +19,34 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("paths", nargs="+", metavar="PATH", help="workflow file, or folder of workflow files")
     parser.add_argument("--strict", action="store_true", help="treat warnings as errors")
     parser.add_argument("--quiet", action="store_true", help="say nothing of files without errors")
+    parser.add_argument(
+        "--format",
+        choices=("text", "json", "github", "sarif"),
+        default="text",
+        help="text goes to the error stream, all else to standard output (default %(default)s)",
+    )
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from airflow_llm_provider.cli.files import read_path, report
+    from airflow_llm_provider.cli.files import expand, report
+    from airflow_llm_provider.cli.report_formats import FORMATS
+    from dag_factory.read import read_files
 
-    results = [read_path(path) for path in arguments.paths]
-    for result in results:
+    result = read_files(path for given in arguments.paths for path in expand(given))
+    if arguments.format == "text":
         report(result.diagnostics)
-    workflows = [workflow for result in results for workflow in result.workflows]
-    if not arguments.quiet:
-        for workflow in workflows:
-            steps = f"{len(workflow.steps)} step{'s' * (len(workflow.steps) > 1)}"
-            print(f"{workflow.source.path}: {workflow.name}, {steps}, {workflow.source.notation} notation: valid")
-    found = [item for result in results for item in result.diagnostics]
-    bad = [item for item in found if arguments.strict or item.severity == "error"]
-    if not arguments.quiet and found:
-        errors = sum(item.severity == "error" for item in found)
-        print(f"{len(workflows)} valid, {errors} errors, {len(found) - errors} warnings")
-    return EXIT_BAD_FILE if bad else EXIT_OK
+        if not arguments.quiet:
+            _summarize(result)
+    elif written := FORMATS[arguments.format](result.diagnostics):
+        print(written)
+    return EXIT_BAD_FILE if result.errors or (arguments.strict and result.diagnostics) else EXIT_OK
+
+
+def _summarize(result: ReadResult) -> None:
+    for workflow in result.workflows:
+        steps = f"{len(workflow.steps)} step{'s' * (len(workflow.steps) > 1)}"
+        print(f"{workflow.source.path}: {workflow.name}, {steps}, {workflow.source.notation} notation: valid")
+    if result.diagnostics:
+        errors, warnings = len(result.errors), len(result.diagnostics) - len(result.errors)
+        print(f"{len(result.workflows)} valid, {errors} errors, {warnings} warnings")

@@ -57,6 +57,38 @@ def test_validate_names_every_error(tmp_path: Path) -> None:
     assert "^" in done.stderr
 
 
+WRONG = "name: x\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n"
+
+
+def test_validate_for_programs(tmp_path: Path) -> None:
+    bad = tmp_path / "bad, file.yaml"
+    bad.write_text(WRONG)
+    [told] = json.loads(orchestrator("validate", "--format", "json", str(bad)).stdout)
+    assert told == {
+        "path": str(bad),
+        "line": 3,
+        "column": 36,
+        "severity": "error",
+        "message": "unknown key 'promt'",
+        "suggestion": "did you mean 'prompt'?",
+    }
+    github = orchestrator("validate", "--format", "github", str(bad))
+    where = f"file={tmp_path}/bad%2C file.yaml,line=3,col=36"
+    assert github.stdout == f"::error {where}::unknown key 'promt'; did you mean 'prompt'?\n"
+    sarif = json.loads(orchestrator("validate", "--format", "sarif", str(bad)).stdout)
+    [result] = sarif["runs"][0]["results"]
+    assert (sarif["version"], result["level"]) == ("2.1.0", "error")
+    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 3, "startColumn": 36}
+
+
+def test_validate_sees_a_name_used_twice(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.yaml").write_text(SCRIPTED)
+    done = orchestrator("validate", str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml"))
+    assert done.returncode == 2
+    assert "b.yaml:1:7: the name 'two-steps' is taken by" in done.stderr
+
+
 def test_run_writes_progress_and_outputs(two_steps: Path) -> None:
     done = orchestrator("run", str(two_steps), "--input", '{"x": 1}')
     assert done.returncode == 0, done.stderr
