@@ -26,6 +26,11 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--config", metavar="FILE", help="orchestrator.yaml (default: $ORCHESTRATOR_CONFIG)")
     parser.add_argument(
+        "--offline",
+        action="store_true",
+        help="let the scripted provider answer for all others: no key, no network, no cost",
+    )
+    parser.add_argument(
         "--output",
         choices=("text", "json"),
         default="text",
@@ -50,7 +55,7 @@ def _run(arguments: argparse.Namespace) -> int:
     settings = load_settings(arguments.config)
 
     async def go(observer: Observer) -> RunResult:
-        async with Runtime(settings=settings, observer=observer) as runtime:
+        async with Runtime(settings=settings, observer=observer, offline=arguments.offline) as runtime:
             return await run_workflow(workflow, inputs, runtime, user=getpass.getuser())
 
     if arguments.output == "json":

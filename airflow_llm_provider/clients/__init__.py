@@ -8,9 +8,13 @@ when it is first asked for.
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from airflow_llm_provider.clients.base import ChatClient, Credentials
 from airflow_llm_provider.registry import Registry
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["chat_client", "environment_credentials", "known_providers"]
 
@@ -22,17 +26,21 @@ def known_providers() -> list[str]:
     return _CLIENTS.names()
 
 
-def chat_client(provider: str, credentials: Credentials) -> ChatClient:
+def chat_client(provider: str, credentials: Credentials, *, http: httpx.AsyncClient | None = None) -> ChatClient:
     """Give a new client.
 
     Args:
         provider: The provider's name.
         credentials: How to reach it.
+        http: Makes the calls and stays open when the client is closed, so that clients of one event loop may share it;
+            None means a new one of the client's own.
 
     Raises:
         ConfigurationError: The provider is unknown, or its credentials lack something.
     """
-    client: ChatClient = _CLIENTS.find(provider)(credentials)
+    new = _CLIENTS.find(provider)
+    # A client of another package need not know how to share.
+    client: ChatClient = new(credentials) if http is None else new(credentials, http=http)
     return client
 
 

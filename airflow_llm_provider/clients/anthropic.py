@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Usage
+import httpx
+
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Message, Usage
 from airflow_llm_provider.clients.http import HttpChatClient
 from airflow_llm_provider.errors import ConnectionError
 
@@ -34,10 +36,10 @@ class AnthropicChat(HttpChatClient):
     api_key_variable: ClassVar[str] = "ANTHROPIC_API_KEY"
     base_url_variable: ClassVar[str] = "ANTHROPIC_BASE_URL"
 
-    def __init__(self, credentials: Credentials) -> None:
-        super().__init__(credentials)
+    def __init__(self, credentials: Credentials, http: httpx.AsyncClient | None = None) -> None:
+        super().__init__(credentials, http)
         # The vendor's SDK takes the address without the version; many gateways are written down with it.
-        self._path = "/messages" if str(self._http.base_url).rstrip("/").endswith("/v1") else "/v1/messages"
+        self._path = "/messages" if self._base_url.path.rstrip("/").endswith("/v1") else "/v1/messages"
 
     @staticmethod
     def authorization(key: str) -> dict[str, str]:
@@ -103,9 +105,8 @@ class AnthropicChat(HttpChatClient):
 
 
 def _body(request: ChatRequest) -> dict[str, Any]:
-    system = [message.content for message in request.messages if message.role == "system"]
     optional = {
-        "system": "\n\n".join(map(str, system)) if system else None,
+        "system": _system(request.messages),
         "temperature": request.temperature,
         "top_p": request.top_p,
         "stop_sequences": list(request.stop) or None,
@@ -121,6 +122,18 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         **{name: value for name, value in optional.items() if value is not None},
         **request.extra,
     }
+
+
+def _system(messages: Sequence[Message]) -> str | list[Mapping[str, Any]] | None:
+    contents = [message.content for message in messages if message.role == "system"]
+    texts = [content for content in contents if isinstance(content, str)]
+    if len(texts) == len(contents):
+        return "\n\n".join(texts) if texts else None
+    # Content parts may carry what a text cannot, such as a mark for the cache.
+    blocks: list[Mapping[str, Any]] = []
+    for content in contents:
+        blocks += [{"type": "text", "text": content}] if isinstance(content, str) else content
+    return blocks
 
 
 def _finish_reason(stop_reason: str | None) -> str | None:

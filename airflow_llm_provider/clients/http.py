@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import email.utils
 import json
-import math
+import re
 import ssl
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any, ClassVar
 
@@ -16,24 +14,16 @@ import httpx
 
 from airflow_llm_provider import __version__
 from airflow_llm_provider.clients.base import Credentials
-from airflow_llm_provider.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    ConnectionError,
-    ContentFilterError,
-    ContextLengthError,
-    InvalidRequest,
-    ModelNotFound,
-    RateLimitError,
-    ServiceUnavailable,
-    StepError,
-    TimeoutError,
-)
+from airflow_llm_provider.clients.failures import failure, failure_in_stream, redact
+from airflow_llm_provider.errors import ConfigurationError, ConnectionError, InvalidRequest, StepError, TimeoutError
 
-__all__ = ["HttpChatClient", "error_from_answer", "events", "retry_after", "send"]
+__all__ = ["HttpChatClient", "error_from_answer", "events", "send"]
 
 TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 """Seconds; a step's own limit is usually shorter, and ends the call wherever it is."""
+
+_SHORTEST_SECRET = 8
+"""Characters."""
 
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
@@ -44,11 +34,18 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
+def _secrets_of(headers: Mapping[str, str]) -> Iterator[str]:
+    for value in headers.values():
+        # A word that is shorter is no secret, and hiding it would tear holes into messages.
+        yield from (word for word in (value, *value.split()) if len(word) >= _SHORTEST_SECRET)
+
+
 class HttpChatClient:
     """Base of the clients over HTTP.
 
     Args:
         credentials: How to reach the provider.
+        http: Makes the calls, with its own timeouts and limits, and stays open at the end; None means one of the client's own.
 
     Attributes:
         provider: The provider's name, for messages.
@@ -65,40 +62,39 @@ class HttpChatClient:
     api_key_variable: ClassVar[str]
     base_url_variable: ClassVar[str]
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, http: httpx.AsyncClient | None = None) -> None:
         if not credentials.api_key:
             raise ConfigurationError(
                 f"no API key for provider {self.provider!r}; set {self.api_key_variable}, add an Airflow connection "
                 f"'{self.provider}_default' with the key as password, or set integrations.llm_forge.api_keys in orchestrator.yaml"
             )
-        self._key = credentials.api_key
-        if not (self._key.isascii() and self._key.isprintable()) or " " in self._key:
+        key = credentials.api_key
+        if not (key.isascii() and key.isprintable()) or " " in key:
             raise ConfigurationError(
                 f"the API key for provider {self.provider!r} holds a blank, a line end or another character that no key has; "
                 "copy it again, without what stands around it"
             )
-        base_url = (credentials.base_url or self.default_base_url).rstrip("/")
-        headers = {
-            "user-agent": f"airflow-llm-provider/{__version__}",
-            **self.authorization(self._key),
-            **credentials.headers,
-        }
+        base_url = credentials.base_url or self.default_base_url
         try:
-            url = httpx.URL(base_url)
-            if url.scheme not in ("http", "https") or not url.host:
+            self._base_url = httpx.URL(base_url)
+            if self._base_url.scheme not in ("http", "https") or not self._base_url.host:
                 raise ValueError("no http URL")
-            self._http = httpx.AsyncClient(
-                base_url=url,
-                headers=headers,
-                timeout=TIMEOUT,
-                limits=LIMITS,
-                verify=_tls() if base_url.startswith("https:") else False,
+            self._headers = httpx.Headers(
+                {"user-agent": f"airflow-llm-provider/{__version__}", **self.authorization(key)}
             )
+            # A gateway's own header takes the place of ours, in whichever case it is written.
+            self._headers.update(dict(credentials.headers))
         except (httpx.InvalidURL, UnicodeEncodeError, ValueError) as error:
+            shown = re.sub(r"//[^/]*@", "//***@", base_url)
             raise ConfigurationError(
-                f"provider {self.provider!r} cannot be reached at {base_url!r} ({type(error).__name__}); "
+                f"provider {self.provider!r} cannot be reached at {shown!r} ({type(error).__name__}); "
                 f"write a URL such as {self.default_base_url!r}"
             ) from None
+        self._secrets = (key, self._base_url.password, *_secrets_of(credentials.headers))
+        self._shared = http is not None
+        self._http = http or httpx.AsyncClient(
+            timeout=TIMEOUT, limits=LIMITS, verify=_tls() if self._base_url.scheme == "https" else False
+        )
 
     @staticmethod
     def authorization(key: str) -> dict[str, str]:
@@ -106,8 +102,14 @@ class HttpChatClient:
         raise NotImplementedError  # pragma: no cover - every client has its own
 
     async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
+        """Close the connections, except those that are shared."""
+        if not self._shared:
+            await self._http.aclose()
+
+    def _request(self, path: str, body: Mapping[str, Any]) -> httpx.Request:
+        # The base URL may hold a query, as Azure's does.
+        url = self._base_url.copy_with(path=self._base_url.path.rstrip("/") + path)
+        return self._http.build_request("POST", url, json=body, headers=self._headers)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a JSON body and read a JSON object.
@@ -115,14 +117,14 @@ class HttpChatClient:
         Raises:
             StepError: The class that fits the failure.
         """
-        answer = await send(self._http, self._http.build_request("POST", path, json=body), secret=self._key)
+        answer = await send(self._http, self._request(path, body), secrets=self._secrets)
         try:
             data = answer.json()
         except ValueError:
             data = None
         if not isinstance(data, dict):
             # A provider does not answer 200 with something else than an object; whatever stands between broke it.
-            shown = _hidden(answer.text, self._key)[:80]
+            shown = redact(answer.text, self._secrets)[:80]
             raise ConnectionError(
                 f"{self.provider}: the answer is no JSON object but {shown!r}", status=answer.status_code
             )
@@ -134,23 +136,14 @@ class HttpChatClient:
         Raises:
             StepError: The class that fits the failure.
         """
-        request = self._http.build_request("POST", path, json=body)
-        answer = await send(self._http, request, secret=self._key, stream=True)
+        answer = await send(self._http, self._request(path, body), secrets=self._secrets, stream=True)
         try:
-            async for event in events(answer):
+            async for event in events(answer, self._secrets):
                 if event.get("error"):
-                    raise self._error_in_stream(event)
+                    raise failure_in_stream(self.provider, event, self._secrets)
                 yield event
         finally:
             await answer.aclose()
-
-    def _error_in_stream(self, event: Mapping[str, Any]) -> StepError:
-        # The status was 200 when the answer began, so the error's type has to tell what it would have been.
-        kind, code, message = _error_body(event, "no reason given")
-        words = f"{kind} {code}".lower()
-        status = next((status for word, status in _STATUS_OF_TYPE.items() if word in words), 500)
-        error_class = _error_class(status, words, message.lower())
-        return error_class(f"{self.provider} broke the stream off: {_hidden(message, self._key)[:1000]}")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
@@ -162,19 +155,19 @@ class HttpChatClient:
         try:
             yield
         except (KeyError, IndexError, TypeError, AttributeError) as error:
-            what = f"{type(error).__name__}: {_hidden(str(error), self._key)}"
+            what = f"{type(error).__name__}: {redact(str(error), self._secrets)}"
             raise ConnectionError(f"{self.provider}: the answer does not have the API's form ({what})") from None
 
 
 async def send(
-    client: httpx.AsyncClient, request: httpx.Request, *, secret: str | None = None, stream: bool = False
+    client: httpx.AsyncClient, request: httpx.Request, *, secrets: Iterable[str] = (), stream: bool = False
 ) -> httpx.Response:
     """Send a request once.
 
     Args:
         client: Sends it.
         request: What to send.
-        secret: Must not appear in an error's text, even when the other side repeats it.
+        secrets: Must not appear in an error's text, even when the other side repeats them.
         stream: Whether the caller reads the body bit by bit.
 
     Returns:
@@ -188,17 +181,13 @@ async def send(
         if answer.status_code >= 400:
             await answer.aread()
     except httpx.HTTPError as error:
-        raise _transport_error(error, request, secret) from None
+        raise _transport_error(error, request, secrets) from None
     if answer.status_code >= 400:
-        raise error_from_answer(answer, secret=secret)
+        raise error_from_answer(answer, secrets=secrets)
     return answer
 
 
-def _hidden(text: str, secret: str | None) -> str:
-    return text.replace(secret, "***") if secret else text
-
-
-def _transport_error(error: httpx.HTTPError, request: httpx.Request, secret: str | None = None) -> StepError:
+def _transport_error(error: httpx.HTTPError, request: httpx.Request, secrets: Iterable[str] = ()) -> StepError:
     where = request.url.host
     if isinstance(error, httpx.TimeoutException):
         return TimeoutError(f"no answer from {where} in time ({type(error).__name__})")
@@ -209,7 +198,7 @@ def _transport_error(error: httpx.HTTPError, request: httpx.Request, secret: str
         return InvalidRequest(
             f"the request to {where} cannot be sent; a header holds a line end or another control character"
         )
-    return ConnectionError(f"the connection to {where} failed ({type(error).__name__}: {_hidden(str(error), secret)})")
+    return ConnectionError(f"the connection to {where} failed ({type(error).__name__}: {redact(str(error), secrets)})")
 
 
 async def _lines(answer: httpx.Response) -> AsyncIterator[str]:
@@ -221,11 +210,12 @@ async def _lines(answer: httpx.Response) -> AsyncIterator[str]:
             yield line.removesuffix(b"\r").decode()
 
 
-async def events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
+async def events(answer: httpx.Response, secrets: Iterable[str] = ()) -> AsyncIterator[dict[str, Any]]:
     """Read server-sent events.
 
     Args:
         answer: A streamed answer.
+        secrets: Must not appear in an error's text.
 
     Yields:
         The JSON object of each event; the end mark ``[DONE]`` is left out.
@@ -246,97 +236,27 @@ async def events(answer: httpx.Response) -> AsyncIterator[dict[str, Any]]:
                         raise ValueError(text)
                     yield event
     except httpx.HTTPError as error:
-        raise _transport_error(error, answer.request) from None
+        raise _transport_error(error, answer.request, secrets) from None
     except ValueError:
         raise ConnectionError(f"{answer.request.url.host} sent an event that is no JSON object") from None
 
 
-def error_from_answer(answer: httpx.Response, *, secret: str | None = None) -> StepError:
-    """Find the error class of an answer.
+def error_from_answer(answer: httpx.Response, *, secrets: Iterable[str] = ()) -> StepError:
+    """Find the error of an answer.
 
     Args:
         answer: An answer with a status of 400 or above, read to its end.
-        secret: Must not appear in the error's text.
+        secrets: Must not appear in the error's text.
     """
     try:
         body = answer.json()
     except ValueError:
         body = " ".join(answer.text.split())[:10_000]
-    kind, code, message = _error_body(body, answer.reason_phrase)
-    # Hidden before it is cut, so that no part of the secret is left at the end.
-    message = _hidden(message, secret)[:1000]
-    status = answer.status_code
-    error_class = _error_class(status, f"{kind} {code}".lower(), message.lower())
-    return error_class(
-        f"{answer.request.url.host} answered {status}: {message}",
-        status=status,
-        retry_after=retry_after(answer.headers),
+    return failure(
+        answer.request.url.host,
+        answer.status_code,
+        body,
+        reason=answer.reason_phrase,
+        headers=answer.headers,
+        secrets=secrets,
     )
-
-
-_STATUS_OF_TYPE: Mapping[str, int] = {
-    "invalid_request_error": 400,
-    "authentication_error": 401,
-    "permission_error": 403,
-    "not_found_error": 404,
-    "request_too_large": 413,
-    "rate_limit": 429,
-    "insufficient_quota": 429,
-}
-
-
-def _error_class(status: int, words: str, message: str) -> type[StepError]:
-    # OpenAI says it in `code`, Anthropic only in the message.
-    if "context_length" in words or (
-        status in (400, 413) and ("maximum context" in message or "prompt is too long" in message)
-    ):
-        return ContextLengthError
-    if "content_filter" in words or "content_policy" in words or "content filtering policy" in message:
-        return ContentFilterError
-    if status == 404:
-        return ModelNotFound if "model" in words or "model" in message else InvalidRequest
-    by_status: Mapping[int, type[StepError]] = {
-        401: AuthenticationError,
-        403: AuthenticationError,
-        408: TimeoutError,
-        425: ServiceUnavailable,
-        429: RateLimitError,
-    }
-    # An exhausted quota or spend limit is a 429 as well, but no wait of minutes brings it back.
-    if "insufficient_quota" in words or "spend_limit" in words:
-        return AuthenticationError
-    return by_status.get(status, ServiceUnavailable if status >= 500 else InvalidRequest)
-
-
-def _error_body(body: Any, default: str) -> tuple[str, str, str]:
-    error = (body.get("error") or body) if isinstance(body, dict) else body
-    if not isinstance(error, dict):
-        return "", "", str(error or default)
-    details = error.get("details")
-    code = error.get("code") or (details.get("error_code") if isinstance(details, dict) else None)
-    # FastAPI, on which many servers of OpenAI's API are built, says `detail`.
-    message = error.get("message") or error.get("detail") or default
-    return str(error.get("type") or ""), str(code or ""), str(message)
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Read how long the other side asks us to wait.
-
-    Args:
-        headers: The answer's headers: ``retry-after-ms``, or ``retry-after`` as seconds or as a date.
-
-    Returns:
-        Seconds, 0 or more; None when nothing is said.
-    """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) * unit
-        except (KeyError, ValueError):
-            continue
-        return max(seconds, 0.0) if math.isfinite(seconds) else None
-    try:
-        date = email.utils.parsedate_tz(headers.get("retry-after", ""))
-        return None if date is None else max(email.utils.mktime_tz(date) - time.time(), 0.0)
-    except (ValueError, OverflowError):
-        # Looks like a date, but there is no such day.
-        return None

@@ -14,7 +14,7 @@ from airflow_llm_provider.errors import ConnectionError
 
 __all__ = ["OpenAIChat"]
 
-_REASONING_MODEL = re.compile(r"^(?:o\d|gpt-5)")
+_REASONING_MODEL = re.compile(r"^(?:ft:)?(?:o\d|gpt-5)")
 """These refuse ``max_tokens`` and take ``max_completion_tokens``, which servers that copy the API often do not know."""
 
 

@@ -30,6 +30,7 @@ class Runtime:
         credentials: Finds a provider's credentials; by default ``orchestrator.yaml``, then the provider's usual variables.
         secret: Looks up ``secrets.<key>``.
         observer: Hears what happens.
+        offline: Whether the provider ``scripted`` answers in place of every other: nothing is sent, and nothing is paid.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Runtime:
         credentials: CredentialsLookup | None = None,
         secret: Callable[[str], str | None] = _no_secret,
         observer: Observer | None = None,
+        offline: bool = False,
     ) -> None:
         self.settings = settings or Settings()
         self.secret = secret
         self.observer = observer or Observer()
+        self.offline = offline
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials
         self._clients: dict[tuple[str, str | None, str | None], ChatClient] = {}
 
@@ -58,6 +61,10 @@ class Runtime:
         if configured is None:
             return usual
         return Credentials(usual.base_url, configured.get_secret_value(), usual.headers, usual.options)
+
+    def provider(self, name: str) -> str:
+        """Give the provider that answers when a step asks for one of that name."""
+        return "scripted" if self.offline else name
 
     def chat(self, provider: str, *, connection: str | None = None, base_url: str | None = None) -> ChatClient:
         """Give the client of a provider; the same one for the same arguments.

@@ -98,15 +98,16 @@ class LLM(Executor[LLMInputs]):
 
     async def run(self, inputs: LLMInputs, context: StepContext) -> Mapping[str, Any]:
         """Ask once; the answer's text, the model that gave it, its tokens, and the rest as ``metadata``."""
-        client = context.runtime.chat(inputs.provider, connection=inputs.connection, base_url=inputs.base_url)
-        context.meter.calling(inputs.provider, inputs.model)
+        provider = context.runtime.provider(inputs.provider)
+        client = context.runtime.chat(provider, connection=inputs.connection, base_url=inputs.base_url)
+        context.meter.calling(provider, inputs.model)
         started = time.perf_counter()
         answer = await client.chat(inputs.request())
         latency_ms = (time.perf_counter() - started) * 1000
 
         from airflow_llm_provider.accounting.prices import cost_usd
 
-        cost = cost_usd(inputs.provider, inputs.model, answer.usage)
+        cost = cost_usd(provider, inputs.model, answer.usage)
         context.meter.spent(answer.model, answer.usage, cost, latency_ms)
         usage = {
             "prompt_tokens": answer.usage.input_tokens,

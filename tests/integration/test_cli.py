@@ -118,6 +118,26 @@ def test_run_does_not_import_airflow_nor_a_network_client(two_steps: Path) -> No
     assert done.stdout.splitlines()[-1] == "[]"
 
 
+def test_an_example_runs_offline_without_keys(tmp_path: Path) -> None:
+    example = WORKFLOWS / "sentiment-analysis.yaml"
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("- match: What is the sentiment\n  answer: positive\n")
+    done = orchestrator(
+        "run",
+        str(example),
+        "--offline",
+        "--output",
+        "json",
+        "--input",
+        '{"text": "hm"}',
+        environment={"LLM_SCRIPT": str(rules)},
+    )
+    result = json.loads(done.stdout)
+    assert result["outputs"]["sentiment"] == "positive"
+    assert result["steps"]["classify"]["usage"]["provider"] == "scripted"
+    assert result["steps"]["classify"]["usage"]["cost_usd"] == 0
+
+
 def test_a_failed_run_exits_with_1(tmp_path: Path) -> None:
     path = tmp_path / "bad.yaml"
     path.write_text("name: x\nsteps:\n  - {id: a, type: transform, function: json_parse, inputs: ['no json {']}\n")

@@ -1,0 +1,151 @@
+"""What a failed answer means: its status, body and headers as a class of :mod:`airflow_llm_provider.errors`.
+
+Apart from the transport, so that the scripted provider can fail as a real one does without loading a network library.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import math
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from airflow_llm_provider.errors import (
+    AuthenticationError,
+    ContentFilterError,
+    ContextLengthError,
+    InvalidRequest,
+    ModelNotFound,
+    RateLimitError,
+    ServiceUnavailable,
+    StepError,
+    TimeoutError,
+)
+
+__all__ = ["failure", "failure_in_stream", "redact", "retry_after"]
+
+LONGEST_MESSAGE = 1000
+"""Characters of a provider's message that are repeated."""
+
+_STATUS_OF_TYPE: Mapping[str, int] = {
+    "invalid_request_error": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found_error": 404,
+    "request_too_large": 413,
+    "rate_limit": 429,
+    "insufficient_quota": 429,
+}
+
+
+def failure(
+    who: str,
+    status: int,
+    body: Any,
+    *,
+    reason: str = "no reason given",
+    headers: Mapping[str, str] | None = None,
+    secrets: Iterable[str] = (),
+) -> StepError:
+    """Find the error of an answer.
+
+    Args:
+        who: Who answered, for the message.
+        status: The answer's status code, 400 or above.
+        body: The answer's body, parsed when it is JSON.
+        reason: Stands for a message where the body has none.
+        headers: The answer's headers, which may ask for a wait.
+        secrets: Must not appear in the error's text, even when the other side repeats them.
+    """
+    kind, code, message = _error_body(body, reason)
+    error_class = _error_class(status, f"{kind} {code}".lower(), message.lower())
+    # Hidden before it is cut, so that no part of a secret is left at the end.
+    text = redact(message, secrets)[:LONGEST_MESSAGE]
+    return error_class(f"{who} answered {status}: {text}", status=status, retry_after=retry_after(headers or {}))
+
+
+def failure_in_stream(who: str, event: Mapping[str, Any], secrets: Iterable[str] = ()) -> StepError:
+    """Find the error of a stream that ends in an error event.
+
+    Args:
+        who: Who answered, for the message.
+        event: The event, with a member ``error``.
+        secrets: Must not appear in the error's text.
+    """
+    # The status was 200 when the answer began, so the error's type has to tell what it would have been.
+    kind, code, message = _error_body(event, "no reason given")
+    words = f"{kind} {code}".lower()
+    status = next((status for word, status in _STATUS_OF_TYPE.items() if word in words), 500)
+    error_class = _error_class(status, words, message.lower())
+    return error_class(f"{who} broke the stream off: {redact(message, secrets)[:LONGEST_MESSAGE]}")
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """Put three asterisks in place of each secret.
+
+    Args:
+        text: A text from the other side.
+        secrets: What must not be in it.
+    """
+    # The longest first: a secret may hold another one.
+    for secret in sorted(filter(None, secrets), key=len, reverse=True):
+        text = text.replace(secret, "***")
+    return text
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Read how long the other side asks us to wait.
+
+    Args:
+        headers: The answer's headers: ``retry-after-ms``, or ``retry-after`` as seconds or as a date.
+
+    Returns:
+        Seconds, 0 or more; None when nothing is said.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * unit
+        except (KeyError, ValueError):
+            continue
+        return max(seconds, 0.0) if math.isfinite(seconds) else None
+    try:
+        date = email.utils.parsedate_tz(headers.get("retry-after", ""))
+        return None if date is None else max(email.utils.mktime_tz(date) - time.time(), 0.0)
+    except (ValueError, OverflowError):
+        # Looks like a date, but there is no such day.
+        return None
+
+
+def _error_class(status: int, words: str, message: str) -> type[StepError]:
+    # OpenAI says it in `code`, Anthropic only in the message.
+    if "context_length" in words or (
+        status in (400, 413) and ("maximum context" in message or "prompt is too long" in message)
+    ):
+        return ContextLengthError
+    if "content_filter" in words or "content_policy" in words or "content filtering policy" in message:
+        return ContentFilterError
+    if status == 404:
+        return ModelNotFound if "model" in words or "model" in message else InvalidRequest
+    by_status: Mapping[int, type[StepError]] = {
+        401: AuthenticationError,
+        403: AuthenticationError,
+        408: TimeoutError,
+        425: ServiceUnavailable,
+        429: RateLimitError,
+    }
+    # An exhausted quota or spend limit is a 429 as well, but no wait of minutes brings it back.
+    if "insufficient_quota" in words or "spend_limit" in words:
+        return AuthenticationError
+    return by_status.get(status, ServiceUnavailable if status >= 500 else InvalidRequest)
+
+
+def _error_body(body: Any, default: str) -> tuple[str, str, str]:
+    error = (body.get("error") or body) if isinstance(body, dict) else body
+    if not isinstance(error, dict):
+        return "", "", str(error or default)
+    details = error.get("details")
+    code = error.get("code") or (details.get("error_code") if isinstance(details, dict) else None)
+    # FastAPI, on which many servers of OpenAI's API are built, says `detail`.
+    message = error.get("message") or error.get("detail") or default
+    return str(error.get("type") or ""), str(code or ""), str(message)
