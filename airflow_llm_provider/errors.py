@@ -11,6 +11,7 @@
         ├── ConnectionError         no answer: refused, reset, name not found, cut off half-way
         ├── ServiceUnavailable      5xx, overloaded
         ├── InvalidOutput           an answer arrived but is not what was asked for
+        ├── AssertionFailed         an `orchestrator:assert` step found its condition false
         ├── AuthenticationError     401 / 403
         ├── InvalidRequest          400 / 413 / 422, or inputs that the executor refuses
         │   ├── ContextLengthError  the prompt does not fit the model
@@ -24,6 +25,7 @@ them from the provider's error body and the request's host only.
 from __future__ import annotations
 
 __all__ = [
+    "AssertionFailed",
     "AuthenticationError",
     "ConfigurationError",
     "ConnectionError",
@@ -104,6 +106,10 @@ class ServiceUnavailable(StepError):
 
 class InvalidOutput(StepError):
     """An answer arrived, but it is not what was asked for."""
+
+
+class AssertionFailed(StepError):
+    """A step that checks the work of others found it wanting."""
 
 
 class AuthenticationError(StepError):

@@ -52,10 +52,13 @@ def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
         usage: The call's tokens.
 
     Returns:
-        USD; 0 for ``scripted``, None when the price list does not know the model.
+        USD; 0 for ``scripted``, None when the price list does not know the model, or when the counts contradict each other.
     """
     if provider == "scripted":
         return 0.0
+    if usage.cached_tokens > usage.input_tokens:
+        # Some gateways count cached tokens beside the prompt's; the price list refuses that, and the answer is already paid for.
+        return None
     known = _read()
     with contextlib.suppress(KeyError, TypeError, ValueError, InvalidOperation):
         # An entry that somebody has broken is as good as none.

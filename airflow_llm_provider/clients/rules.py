@@ -9,9 +9,15 @@ A rule is a mapping, in YAML or JSON::
     - match: flaky
       error: {type: RateLimitError, message: slow down, retry_after: 0.5}
       times: 2
+    - match: stumbling
+      error: {type: ServiceUnavailable, times: 1}   # only the rule's first calls fail, later ones are answered
+      answer: here at last
+    - match: dropped
+      fault: {drop: middle}             # what goes wrong on the wire, see WireFault in airflow_llm_provider.clients.faults
     - delay: 0.2                        # seconds before the answer
 
-The first rule that fits answers. Where none does, the answer is made from the question, the same each time.
+The first rule that fits answers. Where none does, the answer is made from the question, the same each time; where the request
+asks for JSON, it is JSON that meets the request's schema.
 """
 
 from __future__ import annotations
@@ -25,9 +31,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
+from typing_extensions import Self
 
 from airflow_llm_provider.clients.base import Message
+from airflow_llm_provider.clients.faults import WireFault
+from airflow_llm_provider.clients.schemas import structured_answer
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = [
@@ -67,6 +85,7 @@ class ScriptedError(BaseModel):
         type: The error's class in :mod:`airflow_llm_provider.errors`.
         message: Its text.
         retry_after: Seconds that the caller is asked to wait.
+        times: How many of the rule's calls fail before it answers; None means all.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -74,6 +93,7 @@ class ScriptedError(BaseModel):
     type: ErrorName
     message: str = "scripted"
     retry_after: float | None = Field(default=None, ge=0)
+    times: int | None = Field(default=None, ge=1)
 
 
 class Rule(BaseModel):
@@ -84,6 +104,7 @@ class Rule(BaseModel):
         model: Pattern of the model's name.
         answer: The text, or an object to be answered as JSON; None means made from the question.
         error: A failure instead.
+        fault: What goes wrong on the wire instead.
         times: How many calls the rule takes; None means all.
         delay: Seconds before the answer.
     """
@@ -94,8 +115,15 @@ class Rule(BaseModel):
     model: str = "*"
     answer: str | dict[str, JsonValue] | list[JsonValue] | None = None
     error: ScriptedError | None = None
+    fault: WireFault | None = None
     times: int | None = Field(default=None, ge=1)
     delay: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _fails_in_one_way(self) -> Self:
+        if self.error is not None and self.fault is not None:
+            raise ValueError("give only one of 'error' and 'fault'")
+        return self
 
     def fits(self, model: str, text: str) -> bool:
         """Tell whether the rule is for a question.
@@ -169,23 +197,28 @@ class RuleBook:
             text: The last user text.
 
         Returns:
-            The first rule that fits and is not used up; an empty one when there is none.
+            The first rule that fits and is not used up, without its error when that is; an empty one when there is none.
         """
         with self._lock:
             for index, rule in enumerate(self._rules):
                 if (rule.times is None or self._used[index] < rule.times) and rule.fits(model, text):
                     self._used[index] += 1
-                    return rule
+                    fails = rule.error is not None and self._used[index] <= (rule.error.times or self._used[index])
+                    return rule if fails or rule.error is None else rule.model_copy(update={"error": None})
         return Rule()
 
 
-def text_of(rule: Rule, model: str, text: str) -> str:
+def text_of(rule: Rule, model: str, text: str, body: Mapping[str, Any] | None = None) -> str:
     """Give a rule's answer as text.
 
     Args:
         rule: The rule.
         model: The model asked.
         text: The last user text, from which the answer is made where the rule has none.
+        body: The request's fields, which may ask for JSON.
+
+    Raises:
+        ValueError: The request asks for JSON of a schema that cannot be met.
     """
     if isinstance(rule.answer, str):
         return rule.answer
@@ -193,7 +226,9 @@ def text_of(rule: Rule, model: str, text: str) -> str:
         return json.dumps(rule.answer, ensure_ascii=False)
     digest = hashlib.sha256(f"{model}\0{text}".encode()).hexdigest()[:8]
     opening = " ".join(text.split())[:80]
-    return f"[{model} {digest}] {opening}"
+    made = f"[{model} {digest}] {opening}"
+    structured = structured_answer(body or {}, made)
+    return made if structured is None else structured
 
 
 def content_text(content: Any) -> str:

@@ -22,6 +22,7 @@ class ScriptedChat:
 
     Args:
         credentials: ``options`` may hold ``answers`` or ``script``; all else is not needed.
+        http: Not needed either.
 
     Raises:
         ConfigurationError: The rules cannot be read.
@@ -30,7 +31,7 @@ class ScriptedChat:
     api_key_variable: ClassVar[None] = None
     base_url_variable: ClassVar[None] = None
 
-    def __init__(self, credentials: Credentials) -> None:
+    def __init__(self, credentials: Credentials, http: object = None) -> None:
         script = credentials.options.get("script") or os.environ.get("LLM_SCRIPT")
         answers = read_rules(credentials.options.get("answers"), "the scripted provider's answers")
         self._rules = RuleBook([*answers, *(load_rules(script) if script else ())])
@@ -47,12 +48,19 @@ class ScriptedChat:
         asked = [message.content for message in request.messages if message.role == "user"]
         text = content_text(asked[-1]) if asked else ""
         rule = self._rules.take(request.model, text)
-        if rule.delay:
-            await asyncio.sleep(rule.delay)
+        delay = rule.delay + (rule.fault.delay if rule.fault else 0)
+        if delay:
+            await asyncio.sleep(delay)
         if rule.error is not None:
             error: type[errors.StepError] = getattr(errors, rule.error.type)
             raise error(rule.error.message, retry_after=rule.error.retry_after)
-        answer = text_of(rule, request.model, text)
+        broken = rule.fault.error("scripted") if rule.fault else None
+        if broken is not None:
+            raise broken
+        try:
+            answer = text_of(rule, request.model, text, request.extra)
+        except ValueError as reason:
+            raise errors.InvalidRequest(f"scripted cannot answer with JSON of this schema: {reason}") from None
         return ChatResponse(
             text=answer,
             model=request.model,

@@ -70,11 +70,11 @@ class Action(Executor[ActionInputs]):
             context.runtime.observer.step_logged(context.step, message)
             return {"result": {"action": "log", "message": message}}
         if inputs.action == "webhook":
-            from airflow_llm_provider.clients.webhook import call_webhook
+            from airflow_llm_provider.clients.web import call_url
 
             body = inputs.body if inputs.body is not None else (inputs.model_extra or None)
-            status, answer = await call_webhook(inputs.method, inputs.url or "", headers=inputs.headers, json=body)
-            return {"result": {"action": "webhook", "status": status, "body": answer}}
+            answer = await call_url(inputs.method, inputs.url or "", headers=inputs.headers, json=body)
+            return {"result": {"action": "webhook", "status": answer.status, "body": answer.body}}
         entry = {
             "action": inputs.action,
             "time": datetime.now(timezone.utc).isoformat(),

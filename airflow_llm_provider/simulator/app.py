@@ -16,8 +16,6 @@ API does, Anthropic's side takes ``temperature`` with the version 2023-06-01 onl
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -28,26 +26,33 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from airflow_llm_provider import errors
+from airflow_llm_provider.clients.faults import WireFault
 from airflow_llm_provider.clients.rules import Rule, RuleBook, count_tokens, text_of
+from airflow_llm_provider.simulator.failing import (
+    EVENTS,
+    Dropped,
+    WithConnection,
+    broken,
+    failed,
+    has_left,
+    refused,
+    request_id_header,
+)
 from airflow_llm_provider.simulator.faults import Fault, FaultLine
 from airflow_llm_provider.simulator.wire import (
     MODELS,
     Answer,
     BadRequestError,
     Dialect,
-    json_for_schema,
 )
 from airflow_llm_provider.simulator.wire_anthropic import ANTHROPIC
 from airflow_llm_provider.simulator.wire_openai import OPENAI, embeddings
 
 __all__ = ["Simulator", "create_app", "serve"]
 
-_CONNECTION = "simulator.connection"
-_EVENTS = "text/event-stream"
-_JSON = "application/json"
 _FAULTS = TypeAdapter(list[Fault])
 
 _STATUS = {
@@ -95,30 +100,37 @@ class Simulator:
         fault = self.faults.take(dialect.name, texts[-1])
         try:
             if fault is not None:
-                whole = self._answer(body, texts)
-                if body.get("stream"):
-                    broken = await _broken(request, fault, dialect, "".join(dialect.stream(whole, body)), _EVENTS)
-                else:
-                    broken = await _broken(request, fault, dialect, json.dumps(dialect.complete(whole)))
-                if broken is not None:
-                    return broken
+                bad = await self._broken(request, fault, dialect, body, self._answer(body, texts))
+                if bad is not None:
+                    return bad
             rule = self._book.take(body["model"], texts[-1])
-            if await _has_left(request, rule.delay):
-                return _Dropped()
+            if await has_left(request, rule.delay):
+                return Dropped()
             if rule.error is not None:
                 if rule.error.type == "ConnectionError":
-                    return _Dropped()
+                    return Dropped()
                 status = _STATUS.get(getattr(errors, rule.error.type), 400)
                 content = dialect.error(status, rule.error.message, rule.error.type)
-                return _error(dialect, status, content, rule.error.retry_after)
+                return failed(dialect, status, content, rule.error.retry_after)
             answer = self._answer(body, texts, rule)
+            if rule.fault is not None:
+                bad = await self._broken(request, rule.fault, dialect, body, answer)
+                if bad is not None:
+                    return bad
         except BadRequestError as error:
-            return _refused(dialect, 400, str(error))
+            return refused(dialect, 400, str(error))
         self.answered += 1
-        headers = {**dialect.limit_headers(), _request_id(dialect): f"req_{self.calls:024}"}
+        headers = self._headers(dialect)
         if body.get("stream"):
-            return StreamingResponse(dialect.stream(answer, body), media_type=_EVENTS, headers=headers)
+            return StreamingResponse(dialect.stream(answer, body), media_type=EVENTS, headers=headers)
         return JSONResponse(dialect.complete(answer), headers=headers)
+
+    async def _broken(
+        self, request: Request, fault: WireFault, dialect: Dialect, body: Mapping[str, Any], answer: Answer
+    ) -> Response | None:
+        if body.get("stream"):
+            return await broken(request, fault, dialect, "".join(dialect.stream(answer, body)), EVENTS)
+        return await broken(request, fault, dialect, json.dumps(dialect.complete(answer)))
 
     async def embeddings(self, request: Request) -> Response:
         """Answer an embeddings call."""
@@ -130,14 +142,14 @@ class Simulator:
         try:
             answer = embeddings(body)
         except BadRequestError as error:
-            return _refused(OPENAI, 400, str(error))
+            return refused(OPENAI, 400, str(error))
         fault = self.faults.take("openai", str(body["input"]))
         if fault is not None:
-            broken = await _broken(request, fault, OPENAI, json.dumps(answer))
-            if broken is not None:
-                return broken
+            bad = await broken(request, fault, OPENAI, json.dumps(answer))
+            if bad is not None:
+                return bad
         self.answered += 1
-        return JSONResponse(answer, headers=OPENAI.limit_headers())
+        return JSONResponse(answer, headers=self._headers(OPENAI))
 
     async def count_tokens(self, request: Request) -> Response:
         """Answer Anthropic's token count."""
@@ -151,7 +163,7 @@ class Simulator:
         """List the models."""
         dialect: Dialect = ANTHROPIC if "anthropic-version" in request.headers else OPENAI
         if self._key_is_wrong(request, dialect):
-            return _refused(dialect, 401, "invalid key")
+            return refused(dialect, 401, "invalid key")
         if dialect is OPENAI:
             data = [
                 {"id": name, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"} for name in MODELS
@@ -181,6 +193,9 @@ class Simulator:
         self.reset()
         return Response(status_code=204)
 
+    def _headers(self, dialect: Dialect) -> dict[str, str]:
+        return {**dialect.limit_headers(), request_id_header(dialect): f"req_{self.calls:024}"}
+
     async def _body(self, request: Request) -> Any:
         try:
             body = await request.json()
@@ -194,33 +209,28 @@ class Simulator:
         if self._key_is_wrong(request, dialect):
             key = dialect.key(request.headers) or ""
             # OpenAI repeats the key; whoever logs its errors must take care.
-            return _refused(
+            return refused(
                 dialect, 401, f"Incorrect API key provided: {key}. You can find your API key in your account."
             )
         if not isinstance(body, dict):
-            return _refused(dialect, 400, "We could not parse the JSON body of your request.")
+            return refused(dialect, 400, "We could not parse the JSON body of your request.")
         try:
             if check:
                 dialect.check(body, request.headers)
         except BadRequestError as error:
-            return _refused(dialect, 400, str(error))
+            return refused(dialect, 400, str(error))
         if str(body.get("model")).startswith("missing-"):
-            return _refused(
-                dialect, 404, f"The model `{body['model']}` does not exist or you do not have access to it."
-            )
+            return refused(dialect, 404, f"The model `{body['model']}` does not exist or you do not have access to it.")
         return None
 
     def _key_is_wrong(self, request: Request, dialect: Dialect) -> bool:
         return dialect.key(request.headers) in (None, "", "invalid")
 
     def _answer(self, body: dict[str, Any], texts: list[str], rule: Rule | None = None) -> Answer:
-        if (body.get("response_format") or {}).get("type") == "json_schema" and (rule is None or rule.answer is None):
-            try:
-                text = json.dumps(json_for_schema(body["response_format"]["json_schema"]["schema"]))
-            except (KeyError, TypeError, AttributeError, IndexError):
-                raise BadRequestError("Invalid schema for response_format") from None
-        else:
-            text = text_of(rule or Rule(), body["model"], texts[-1])
+        try:
+            text = text_of(rule or Rule(), body["model"], texts[-1], body)
+        except ValueError as error:
+            raise BadRequestError(f"Invalid schema for response_format: {error}") from None
         limit = body.get("max_tokens") or body.get("max_completion_tokens")
         cut = False
         if limit is not None and count_tokens(text) > limit:
@@ -260,7 +270,7 @@ def create_app(rules: Iterable[Rule] | Simulator = ()) -> ASGIApp:
             Route("/health", health),
         ]
     )
-    return _WithConnection(app)
+    return WithConnection(app)
 
 
 def serve(host: str, port: int, rules: Iterable[Rule] = ()) -> None:
@@ -274,86 +284,3 @@ def serve(host: str, port: int, rules: Iterable[Rule] = ()) -> None:
     import uvicorn
 
     uvicorn.run(create_app(rules), host=host, port=port, log_level="info", access_log=False, lifespan="off")
-
-
-def _request_id(dialect: Dialect) -> str:
-    return "x-request-id" if dialect is OPENAI else "request-id"
-
-
-def _error(
-    dialect: Dialect,
-    status: int,
-    content: Any,
-    retry_after: float | None = None,
-    headers: Mapping[str, str] | None = None,
-) -> Response:
-    all_headers = {**dialect.limit_headers(), _request_id(dialect): "req_simulator", **(headers or {})}
-    if retry_after is not None:
-        all_headers["retry-after"] = f"{retry_after:g}"
-    return JSONResponse(content, status_code=status, headers=all_headers)
-
-
-def _refused(dialect: Dialect, status: int, message: str) -> Response:
-    return _error(dialect, status, dialect.error(status, message))
-
-
-async def _broken(
-    request: Request, fault: Fault, dialect: Dialect, whole: str, media_type: str = _JSON
-) -> Response | None:
-    """Give what a fault makes of an answer; None when it only delays it."""
-    if await _has_left(request, fault.delay):
-        return _Dropped()
-    if fault.drop is not None:
-        return _Dropped(whole.encode() if fault.drop == "middle" else None, media_type)
-    if fault.malformed:
-        broken = '{"id": "broken'
-        return Response(
-            f"event: message_start\ndata: {broken}\n\n" if media_type == _EVENTS else broken, media_type=media_type
-        )
-    if fault.status is None and fault.body is None:
-        return None
-    status = fault.status or 500
-    content = dialect.error(status, "simulated fault") if fault.body is None else fault.body
-    return _error(dialect, status, content, fault.retry_after, fault.headers)
-
-
-async def _has_left(request: Request, seconds: float) -> bool:
-    """Wait, but no longer than the caller does; tell whether the caller has gone."""
-    if seconds:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(_leaving(request), seconds)
-            return True
-    return False
-
-
-async def _leaving(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-class _Dropped(Response):
-    """Closes the connection: without a byte, or after half of a content."""
-
-    def __init__(self, content: bytes | None = None, media_type: str = _JSON) -> None:
-        super().__init__(content, media_type=media_type)
-        self._whole = content
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._whole is not None:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            half = self._whole[: len(self._whole) // 2]
-            await send({"type": "http.response.body", "body": half, "more_body": True})
-        scope[_CONNECTION].close()
-        # uvicorn hears of the closed connection in the loop's next round, and then does not miss the rest.
-        await asyncio.sleep(0)
-
-
-class _WithConnection:
-    """Lets the application reach the connection, which ASGI itself has no word for."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        cycle = getattr(send, "__self__", None)
-        await self._app({**scope, _CONNECTION: getattr(cycle, "transport", None)}, receive, send)

@@ -7,38 +7,23 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from airflow_llm_provider.clients.faults import WireFault
 from airflow_llm_provider.clients.rules import Pattern
 
 __all__ = ["Fault", "FaultLine"]
 
 
-class Fault(BaseModel):
-    """One thing that goes wrong.
+class Fault(WireFault):
+    """One thing that goes wrong, and whom it befalls.
 
     Attributes:
-        status: Answer with this status and the provider's error body.
-        retry_after: Seconds, in the header ``Retry-After``.
-        headers: Further headers beside the status.
-        body: Answer with this body instead of the provider's own.
-        delay: Seconds to wait before anything else happens.
-        drop: Close the connection ``before`` the answer, or in its ``middle``.
-        malformed: Answer 200 with a body that is not JSON.
         times: How many calls it befalls.
         match: Regular expression that the last user text must hold.
         provider: Only calls in this wire format.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    status: int | None = Field(default=None, ge=400, le=599)
-    retry_after: float | None = Field(default=None, ge=0)
-    headers: dict[str, str] = Field(default_factory=dict)
-    body: Any = None
-    delay: float = Field(default=0.0, ge=0)
-    drop: Literal["before", "middle"] | None = None
-    malformed: bool = False
     times: int = Field(default=1, ge=1)
     match: Pattern = ""
     provider: Literal["openai", "anthropic"] | None = None

@@ -21,7 +21,6 @@ __all__ = [
     "check_messages",
     "check_temperature",
     "identity",
-    "json_for_schema",
     "pieces",
     "server_sent_event",
     "texts_of",
@@ -100,33 +99,6 @@ def pieces(text: str) -> Iterator[str]:
     """Cut a text into what a stream sends at a time."""
     for start in range(0, len(text), 12):
         yield text[start : start + 12]
-
-
-def json_for_schema(schema: Mapping[str, Any], seed: str = "") -> Any:
-    """Make a value that meets a plain JSON Schema.
-
-    Args:
-        schema: ``type``, ``enum``, ``const``, ``properties``, ``items`` and bounds are understood.
-        seed: Text to fill texts with.
-    """
-    if "const" in schema:
-        return schema["const"]
-    if schema.get("enum"):
-        return schema["enum"][0]
-    kind = schema.get("type")
-    kind = kind[0] if isinstance(kind, list) else kind
-    match kind:
-        case "object":
-            return {name: json_for_schema(inner, name) for name, inner in schema.get("properties", {}).items()}
-        case "array":
-            return [json_for_schema(schema.get("items", {}), seed)] * max(1, schema.get("minItems", 1))
-        case "integer" | "number":
-            return schema.get("minimum", 1)
-        case "boolean":
-            return True
-        case "null":
-            return None
-    return (seed or "text").ljust(schema.get("minLength", 0), ".")
 
 
 def check_temperature(body: Mapping[str, Any], most: float) -> None:

@@ -31,7 +31,7 @@ from airflow_llm_provider.workflow.syntax import (
 )
 from airflow_llm_provider.workflow.values import equal, truthy
 
-__all__ = ["Condition", "parse_condition"]
+__all__ = ["Condition", "is_true", "parse_condition"]
 
 _NO = frozenset({"", "false", "0", "no"})
 _WORDS = frozenset({"yes", "no", "true", "false"})
@@ -69,7 +69,16 @@ class Condition:
             value = self._root.evaluate(resolve)
         except RecursionError:
             raise ExpressionError("a value in the condition is nested too deep") from None
-        return value.strip().lower() not in _NO if isinstance(value, str) else truthy(value)
+        return is_true(value)
+
+
+def is_true(value: object) -> bool:
+    """Tell whether a condition's value counts as true.
+
+    Args:
+        value: Any JSON value. Text counts as false if it is ``false``, ``0``, ``no`` or empty, in any case.
+    """
+    return value.strip().lower() not in _NO if isinstance(value, str) else truthy(value)
 
 
 def parse_condition(source: str | bool | int | float, known: Callable[[str], bool] | None = None) -> Condition:

@@ -17,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_llm_provider import errors
-from airflow_llm_provider.clients import chat_client
+from airflow_llm_provider.clients import chat_client, failures
 from airflow_llm_provider.clients import http as http_clients
 from airflow_llm_provider.clients.base import ChatClient, ChatRequest, ChatResponse, Credentials, Message
-from airflow_llm_provider.clients.http import retry_after
+from airflow_llm_provider.clients.failures import retry_after
 from airflow_llm_provider.clients.rules import read_rules
-from airflow_llm_provider.clients.webhook import call_webhook
+from airflow_llm_provider.clients.web import call_url
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.engine.run import run_workflow
@@ -204,6 +204,39 @@ async def test_errors_of_rules_arrive_as_their_class(provider: str, expected: ty
         assert type(await failure(server, provider)) is expected
 
 
+@STREAM
+@PROVIDERS
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"status": 429, "retry_after": 0.5}, errors.RateLimitError),
+        ({"status": 529}, errors.ServiceUnavailable),
+        ({"drop": "before"}, errors.ConnectionError),
+        ({"drop": "middle"}, errors.ConnectionError),
+        ({"malformed": True}, errors.ConnectionError),
+    ],
+    ids=str,
+)
+async def test_faults_of_rules(
+    provider: str, fault: dict[str, Any], expected: type[errors.StepError], stream: bool
+) -> None:
+    rules = read_rules([{"match": "^sent", "fault": fault, "times": 1}, {"answer": "positive"}], "rules")
+    with SimulatorServer(rules) as server:
+        error = await failure(server, provider, stream)
+        assert (type(error), error.retry_after) == (expected, fault.get("retry_after"))
+        assert (await ask(server, provider, stream)).text == "positive"
+        assert (server.simulator.calls, server.simulator.answered) == (2, 1)
+
+
+@PROVIDERS
+async def test_a_rule_fails_before_it_answers(provider: str) -> None:
+    rules = read_rules([{"error": {"type": "ServiceUnavailable", "times": 2}, "answer": "positive"}], "rules")
+    with SimulatorServer(rules) as server:
+        for _ in range(2):
+            assert type(await failure(server, provider)) is errors.ServiceUnavailable
+        assert (await ask(server, provider)).text == "positive"
+
+
 @PROVIDERS
 async def test_an_unknown_model(server: SimulatorServer, provider: str) -> None:
     assert type(await failure(server, provider, model="missing-x")) is errors.ModelNotFound
@@ -240,7 +273,7 @@ async def test_retry_after(
 
 def test_retry_after_as_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1_800_000_000
-    monkeypatch.setattr(http_clients.time, "time", lambda: float(now))
+    monkeypatch.setattr(failures.time, "time", lambda: float(now))
     assert retry_after({"retry-after": email.utils.formatdate(now + 90, usegmt=True)}) == 90.0
 
 
@@ -473,6 +506,8 @@ class Leak:
     content_type: str = "application/json"
 
 
+GATEWAY_KEY = "Bearer gateway-0123456789abcdef"
+PASSWORD = "opensesame-0123"
 FILLING = b"x" * (1000 - len("Incorrect API key: ") - 10)
 LEAKS = [
     Leak("error", "401 No", b'{"error": {"message": "Incorrect API key provided: ' + KEY.encode() + b'"}}'),
@@ -486,19 +521,24 @@ LEAKS = [
     Leak("stream", "200 OK", b'data: {"error": {"message": "' + KEY.encode() + b'"}}\n\n', True),
     Leak("stream of another form", "200 OK", b'data: {"choices": ["' + KEY.encode() + b'"]}\n\n', True),
     Leak("not HTTP", "banana " + KEY, b""),
+    Leak("a gateway's header", "403 No", b'{"error": {"message": "no ' + GATEWAY_KEY.encode() + b'"}}'),
+    Leak("a word of a header", "403 No", b'{"error": {"message": "no ' + GATEWAY_KEY[7:].encode() + b'"}}'),
+    Leak("a header in a stream", "200 OK", b'data: {"error": "no ' + GATEWAY_KEY.encode() + b'"}\n\n', True),
+    Leak("the password of the URL", "403 No", b'{"error": {"message": "no ' + PASSWORD.encode() + b'"}}'),
 ]
 
 
 @pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: leak.id)
 async def test_the_key_is_in_no_error(leak: Leak) -> None:
-    async with (
-        answering(leak.content, leak.head, leak.content_type) as base_url,
-        client_of(leak.provider, base_url) as client,
-    ):
+    async with answering(leak.content, leak.head, leak.content_type) as base_url:
+        url = base_url.replace("//", f"//ann:{PASSWORD}@")
+        client = chat_client(leak.provider, Credentials(url, KEY, headers={"x-gateway": GATEWAY_KEY, "x-team": "no"}))
         with pytest.raises(errors.StepError) as caught:
             await client.chat(question(leak.provider, stream=leak.stream))
+        await client.aclose()
     shown = f"{caught.value} {caught.value!r} {caught.value.args}"
-    assert not any(KEY[:length] in shown for length in (len(KEY), 12))
+    assert not any(secret[:12] in shown for secret in (KEY, GATEWAY_KEY, GATEWAY_KEY[7:], PASSWORD))
+    assert shown.count("no ***") in (0, 3)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__ or caught.value.__context__ is None
 
@@ -545,16 +585,24 @@ def test_a_base_url_that_is_none(provider: str, base_url: str) -> None:
         chat_client(provider, Credentials(base_url, KEY))
 
 
+@PROVIDERS
+def test_a_base_url_that_is_none_keeps_its_password(provider: str) -> None:
+    with pytest.raises(errors.ConfigurationError, match=r"'htp://\*\*\*@host/v1'"):
+        chat_client(provider, Credentials(f"htp://ann:{PASSWORD}@host/v1", KEY))
+
+
 @pytest.mark.parametrize(
     ("provider", "path"),
     [
         ("openai", "/v1"),
         ("openai", "/v1/"),
         ("openai", "/v1//"),
+        ("openai", "/v1?api-version=2026-01-01"),
         ("anthropic", ""),
         ("anthropic", "/"),
         ("anthropic", "/v1"),
         ("anthropic", "/v1/"),
+        ("anthropic", "/v1?beta=true"),
     ],
 )
 @STREAM
@@ -577,6 +625,63 @@ async def test_headers_for_a_gateway(server: SimulatorServer) -> None:
     assert server.simulator.requests[-1]["headers"]["x-team"] == "blue"
 
 
+async def test_a_gateways_header_takes_the_place_of_ours(server: SimulatorServer) -> None:
+    headers = {"Authorization": "Bearer of-the-gateway", "User-Agent": "us"}
+    client = chat_client("openai", Credentials(server.openai_base_url, "invalid", headers=headers))
+    # The simulator refuses the key "invalid", so only the gateway's arrived.
+    assert (await client.chat(question("openai"))).text == "positive"
+    await client.aclose()
+    assert server.simulator.requests[-1]["headers"]["user-agent"] == "us"
+
+
+@STREAM
+async def test_clients_share_connections(server: SimulatorServer, stream: bool) -> None:
+    async with httpx.AsyncClient(headers={"x-shared": "yes"}) as http:
+        for provider, base_url in (("openai", server.openai_base_url), ("anthropic", server.anthropic_base_url)):
+            client = chat_client(provider, Credentials(base_url, KEY), http=http)
+            assert (await client.chat(question(provider, stream=stream))).text == "positive"
+            await client.aclose()
+            assert server.simulator.requests[-1]["headers"]["x-shared"] == "yes"
+        assert not http.is_closed
+
+
+PARTS = [{"type": "text", "text": "be short", "cache_control": {"type": "ephemeral"}}]
+
+
+@pytest.mark.parametrize(
+    ("contents", "expected"),
+    [
+        ([], None),
+        (["be short"], "be short"),
+        (["be short", "be kind"], "be short\n\nbe kind"),
+        ([PARTS], PARTS),
+        ([PARTS, "be kind"], [*PARTS, {"type": "text", "text": "be kind"}]),
+    ],
+)
+async def test_anthropic_system_messages(server: SimulatorServer, contents: list[Any], expected: Any) -> None:
+    messages = (*(Message("system", content) for content in contents), Message("user", "sentiment"))
+    async with client_of("anthropic", server.anthropic_base_url) as client:
+        await client.chat(ChatRequest(MODELS["anthropic"], messages))
+    assert server.simulator.requests[-1]["body"].get("system") == expected
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("gpt-4o", "max_tokens"),
+        ("ft:gpt-4o:us::1", "max_tokens"),
+        ("openai/o3", "max_tokens"),
+        ("o3-mini", "max_completion_tokens"),
+        ("gpt-5-mini", "max_completion_tokens"),
+        ("ft:o4-mini-2025-04-16:us::1", "max_completion_tokens"),
+    ],
+)
+async def test_the_name_of_the_limit(server: SimulatorServer, model: str, name: str) -> None:
+    await ask(server, "openai", model=model, max_tokens=9)
+    body = server.simulator.requests[-1]["body"]
+    assert {key: value for key, value in body.items() if key.startswith("max_")} == {name: 9}
+
+
 async def test_a_header_that_cannot_be_sent(server: SimulatorServer) -> None:
     client = chat_client("openai", Credentials(server.openai_base_url, KEY, headers={"x-secret": f"{KEY}\n"}))
     with pytest.raises(errors.InvalidRequest) as caught:
@@ -585,14 +690,16 @@ async def test_a_header_that_cannot_be_sent(server: SimulatorServer) -> None:
     assert KEY not in str(caught.value)
 
 
-# --------------------------------------------------------------------- webhooks
+# --------------------------------------------------------------------- other URLs
 
 
-async def test_webhook(server: SimulatorServer) -> None:
+async def test_web(server: SimulatorServer) -> None:
     url = f"{server.openai_base_url}/models"
-    status, body = await call_webhook("GET", url, headers={"authorization": "Bearer x"}, json=None)
-    assert (status, body["object"]) == (200, "list")
-    assert await call_webhook("DELETE", f"{server.base_url}/_simulator", headers={}, json=None) == (204, "")
+    answer = await call_url("GET", url, headers={"authorization": "Bearer x"}, params={"limit": 2})
+    assert (answer.status, answer.body["object"]) == (200, "list")
+    assert answer.headers["content-type"] == "application/json"
+    gone = await call_url("DELETE", f"{server.base_url}/_simulator")
+    assert (gone.status, gone.body) == (204, "")
 
 
 @pytest.mark.parametrize(
@@ -603,19 +710,17 @@ async def test_webhook(server: SimulatorServer) -> None:
         ("POST", "/_simulator/faults", errors.InvalidRequest),
     ],
 )
-async def test_webhook_errors(
-    server: SimulatorServer, method: str, path: str, expected: type[errors.StepError]
-) -> None:
+async def test_web_errors(server: SimulatorServer, method: str, path: str, expected: type[errors.StepError]) -> None:
     with pytest.raises(expected):
-        await call_webhook(method, server.base_url + path, headers={}, json={})
+        await call_url(method, server.base_url + path, json={})
 
 
 @pytest.mark.parametrize("url", ["nowhere", "ftp://host/x", "http://[::1", "http://host:port", "", "/path"])
-async def test_webhook_urls_that_are_none(url: str) -> None:
+async def test_web_urls_that_are_none(url: str) -> None:
     with pytest.raises(errors.InvalidRequest):
-        await call_webhook("GET", url, headers={}, json=None)
+        await call_url("GET", url)
 
 
-async def test_webhook_where_nobody_listens(closed_port: int) -> None:
+async def test_web_where_nobody_listens(closed_port: int) -> None:
     with pytest.raises(errors.ConnectionError):
-        await call_webhook("GET", f"http://127.0.0.1:{closed_port}", headers={}, json=None)
+        await call_url("GET", f"http://127.0.0.1:{closed_port}")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import struct
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import anthropic
 import openai
 import pytest
+from pydantic import BaseModel, Field
 
 from airflow_llm_provider.clients import chat_client
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Message
@@ -107,6 +109,48 @@ def test_openai_structured_output(openai_sdk: openai.OpenAI) -> None:
         response_format={"type": "json_schema", "json_schema": {"name": "person", "schema": schema}},
     )
     assert json.loads(answer.choices[0].message.content or "") == {"name": "name", "age": 1}
+
+
+class Person(BaseModel):
+    name: str
+    born: datetime.date
+    likes: Literal["tea", "coffee"]
+    rating: Annotated[int, Field(ge=2, le=5)]
+    friend: Person | None
+
+
+async def test_structured_output_of_nested_models(
+    async_openai: openai.AsyncOpenAI, async_anthropic: anthropic.AsyncAnthropic
+) -> None:
+    theirs = await async_openai.chat.completions.parse(model=GPT, messages=asking("who"), response_format=Person)  # type: ignore[arg-type]
+    assert theirs.choices[0].message.parsed == Person(
+        name="name", born=datetime.date(2026, 1, 31), likes="tea", rating=2, friend=None
+    )
+    answer = await async_anthropic.messages.create(
+        model=CLAUDE,
+        max_tokens=100,
+        messages=asking("who"),  # type: ignore[arg-type]
+        output_config={"format": {"type": "json_schema", "schema": Person.model_json_schema()}},
+    )
+    assert Person.model_validate_json(answer.content[0].text).likes == "tea"  # type: ignore[union-attr]
+
+
+def test_json_mode(openai_sdk: openai.OpenAI) -> None:
+    answer = openai_sdk.chat.completions.create(
+        model=GPT,
+        messages=asking("who"),  # type: ignore[arg-type]
+        response_format={"type": "json_object"},
+    )
+    assert list(json.loads(answer.choices[0].message.content or "")) == ["answer"]
+
+
+def test_answers_are_numbered(openai_sdk: openai.OpenAI, anthropic_sdk: anthropic.Anthropic) -> None:
+    chat = openai_sdk.chat.completions.create(model=GPT, messages=asking("x"))  # type: ignore[arg-type]
+    embeddings = openai_sdk.embeddings.create(model="text-embedding-3-small", input="x")
+    message = anthropic_sdk.messages.create(model=CLAUDE, max_tokens=9, messages=asking("x"))  # type: ignore[arg-type]
+    ids = [chat._request_id, embeddings._request_id, message._request_id]
+    assert len(set(ids)) == 3
+    assert all(ids)
 
 
 def test_openai_embeddings(openai_sdk: openai.OpenAI) -> None:

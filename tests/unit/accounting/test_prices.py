@@ -88,6 +88,14 @@ def test_an_unknown_model(usage: Usage) -> None:
     assert json.loads(cache_file().read_text())["openai/no-such-model"] is None
 
 
+@pytest.mark.parametrize("usage", [Usage(10, 5, cached_tokens=11), Usage(cached_tokens=1)])
+@pytest.mark.parametrize(("provider", "model"), [FLAT[0], NOT_FLAT[0]])
+def test_counts_that_contradict_each_other(provider: str, model: str, usage: Usage) -> None:
+    assert cost_usd(provider, model, usage) is None
+    assert cost_usd(provider, model, USAGES[4]) == listed(provider, model, USAGES[4])
+    assert cost_usd(provider, model, usage) is None
+
+
 def test_the_scripted_provider_costs_nothing() -> None:
     assert cost_usd("scripted", "any", USAGES[3]) == 0.0
     assert not Path(os.environ["XDG_CACHE_HOME"]).exists()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from airflow_llm_provider import clients
@@ -30,6 +31,23 @@ async def test_clients(provider: str, expected: type[ChatClient]) -> None:
     assert type(client) is expected
     assert isinstance(client, ChatClient)
     await client.aclose()
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic", "scripted"])
+async def test_clients_share_connections(provider: str) -> None:
+    async with httpx.AsyncClient() as http:
+        client = chat_client(provider, Credentials(api_key="k"), http=http)
+        await client.aclose()
+        assert not http.is_closed
+
+
+async def test_a_client_that_cannot_share_is_not_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Simple(ScriptedChat):
+        def __init__(self, credentials: Credentials) -> None:
+            super().__init__(credentials)
+
+    monkeypatch.setattr(clients._CLIENTS, "find", lambda provider: Simple)
+    assert type(chat_client("simple", Credentials())) is Simple
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,15 @@ def test_the_first_rule_that_is_not_used_up_answers() -> None:
     assert book.take("m", "b") == Rule()
 
 
+def test_a_rule_fails_before_it_answers() -> None:
+    book = RuleBook(read_rules([{"error": {"type": "RateLimitError", "times": 2}, "answer": "ok", "times": 3}], "x"))
+    taken = [book.take("m", "t") for _ in range(4)]
+    assert [rule.error is not None for rule in taken] == [True, True, False, False]
+    assert [rule.answer for rule in taken] == ["ok", "ok", "ok", None]
+    always = RuleBook(read_rules([{"error": {"type": "RateLimitError"}, "answer": "ok"}], "x"))
+    assert all(always.take("m", "t").error for _ in range(3))
+
+
 def test_threads_share_a_book() -> None:
     book = RuleBook([Rule(answer="x", times=50)])
     with ThreadPoolExecutor(8) as pool:
@@ -73,6 +82,18 @@ def test_an_answer_without_a_rule_depends_on_model_and_question_only() -> None:
     assert len({text_of(Rule(), model, text) for model in "mn" for text in "ab"}) == 4
 
 
+SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}}
+ASKS_FOR_JSON = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}}
+
+
+@pytest.mark.parametrize(
+    ("rule", "expected"),
+    [({}, '{"age": 1}'), ({"answer": "as told"}, "as told"), ({"answer": {"age": 7}}, '{"age": 7}')],
+)
+def test_an_answer_to_a_request_for_json(rule: dict[str, Any], expected: str) -> None:
+    assert text_of(Rule(**rule), "m", "question", ASKS_FOR_JSON) == expected
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -85,6 +106,13 @@ def test_an_answer_without_a_rule_depends_on_model_and_question_only() -> None:
         ([{"delay": -1}], "rule 0.delay: "),
         ([{"error": {"type": "Oops"}}], "rule 0.error.type: "),
         ([{"error": {"type": "RateLimitError", "retry_after": -1}}], "rule 0.error.retry_after: "),
+        ([{"error": {"type": "RateLimitError", "times": 0}}], "rule 0.error.times: "),
+        ([{"fault": {"status": 200}}], "rule 0.fault.status: "),
+        ([{"fault": {"times": 2}}], "rule 0.fault.times: Extra inputs are not permitted"),
+        (
+            [{"fault": {"status": 500}, "error": {"type": "RateLimitError"}}],
+            "rule 0: .*only one of 'error' and 'fault'",
+        ),
         ([{"answer": {"day": object()}}], "rule 0.answer"),
     ],
 )

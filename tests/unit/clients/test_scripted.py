@@ -74,6 +74,59 @@ async def test_errors(name: str) -> None:
     assert (await client.chat(asking(USER))).text.endswith("how is the tea")
 
 
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ({"status": 429, "retry_after": 0.5}, errors.RateLimitError),
+        ({"status": 503, "retry_after": 0.5}, errors.ServiceUnavailable),
+        ({"drop": "middle"}, errors.ConnectionError),
+        ({"malformed": True}, errors.ConnectionError),
+    ],
+    ids=str,
+)
+async def test_faults_of_the_wire(fault: dict[str, Any], expected: type[errors.StepError]) -> None:
+    client = scripted({"fault": fault, "times": 1}, {"fault": {"delay": 0.0}, "answer": "hot"})
+    with pytest.raises(errors.StepError) as caught:
+        await client.chat(asking(USER))
+    assert type(caught.value) is expected
+    assert caught.value.retry_after == fault.get("retry_after")
+    assert (await client.chat(asking(USER))).text == "hot"
+
+
+async def test_a_rule_fails_before_it_answers() -> None:
+    client = scripted({"error": {"type": "ServiceUnavailable", "times": 2}, "answer": "hot"})
+    for _ in range(2):
+        with pytest.raises(errors.ServiceUnavailable):
+            await client.chat(asking(USER))
+    assert (await client.chat(asking(USER))).text == "hot"
+
+
+async def test_a_delay_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waited.append(seconds)
+
+    monkeypatch.setattr("asyncio.sleep", sleep)
+    client = scripted({"delay": 2, "fault": {"delay": 1}, "answer": "hot"})
+    assert (await client.chat(asking(USER))).text == "hot"
+    assert waited == [3]
+
+
+@pytest.mark.parametrize(
+    ("schema", "expected"),
+    [({"type": "object", "properties": {"kind": {"enum": ["tea", "coffee"]}}}, '{"kind": "tea"}'), (False, None)],
+)
+async def test_a_request_for_json(schema: Any, expected: str | None) -> None:
+    extra = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}
+    request = ChatRequest("m", (USER,), extra=extra)
+    if expected is None:
+        with pytest.raises(errors.InvalidRequest, match="schema"):
+            await scripted().chat(request)
+    else:
+        assert (await scripted().chat(request)).text == expected
+
+
 async def test_script_file_and_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, two = tmp_path / "one.yaml", tmp_path / "two.yaml"
     one.write_text("- {answer: from one}\n")
