@@ -192,7 +192,11 @@ def _transport_error(error: httpx.HTTPError, request: httpx.Request, secrets: It
     if isinstance(error, httpx.TimeoutException):
         return TimeoutError(f"no answer from {where} in time ({type(error).__name__})")
     if isinstance(error, httpx.UnsupportedProtocol):
-        return InvalidRequest(f"{str(request.url)[:200]!r} is no http or https URL")
+        # Path and query stay out: some URLs hold a secret there.
+        return InvalidRequest(
+            f"a URL with the scheme {request.url.scheme!r} and the host {where!r} cannot be called; "
+            "write one that begins with http:// or https://"
+        )
     if isinstance(error, httpx.LocalProtocolError):
         # The request is at fault, and the library's message may quote a header.
         return InvalidRequest(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -53,7 +54,13 @@ def failed(
         retry_after: Seconds to ask the caller to wait.
         headers: Further headers.
     """
-    all_headers = {**dialect.limit_headers(), request_id_header(dialect): "req_simulator", **(headers or {})}
+    # Anthropic's errors repeat the header's number in the body.
+    number = content.get("request_id") if isinstance(content, dict) else None
+    all_headers = {
+        **dialect.limit_headers(),
+        request_id_header(dialect): str(number or f"req_{uuid.uuid4().hex[:24]}"),
+        **(headers or {}),
+    }
     if retry_after is not None:
         all_headers["retry-after"] = f"{retry_after:g}"
     return JSONResponse(content, status_code=status, headers=all_headers)

@@ -721,6 +721,13 @@ async def test_web_urls_that_are_none(url: str) -> None:
         await call_url("GET", url)
 
 
+@pytest.mark.parametrize("url", ["ftp://host/token-0123", "/token-0123", "http://[::1/token-0123", "token-0123"])
+async def test_web_urls_stay_out_of_errors(url: str) -> None:
+    with pytest.raises(errors.InvalidRequest) as caught:
+        await call_url("GET", url)
+    assert "token-0123" not in str(caught.value)
+
+
 async def test_web_where_nobody_listens(closed_port: int) -> None:
     with pytest.raises(errors.ConnectionError):
         await call_url("GET", f"http://127.0.0.1:{closed_port}")

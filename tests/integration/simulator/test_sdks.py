@@ -123,9 +123,9 @@ async def test_structured_output_of_nested_models(
     async_openai: openai.AsyncOpenAI, async_anthropic: anthropic.AsyncAnthropic
 ) -> None:
     theirs = await async_openai.chat.completions.parse(model=GPT, messages=asking("who"), response_format=Person)  # type: ignore[arg-type]
-    assert theirs.choices[0].message.parsed == Person(
-        name="name", born=datetime.date(2026, 1, 31), likes="tea", rating=2, friend=None
-    )
+    person = theirs.choices[0].message.parsed
+    assert person is not None
+    assert (person.name, person.born, person.likes, person.rating) == ("name", datetime.date(2026, 1, 31), "tea", 2)
     answer = await async_anthropic.messages.create(
         model=CLAUDE,
         max_tokens=100,
@@ -306,7 +306,7 @@ def test_anthropic_errors(
     assert (error.status_code, error.response.headers["retry-after"]) == (status, "7")
     assert isinstance(error.body, dict)
     assert (error.body["type"], error.body["error"]["type"]) == ("error", kind)
-    assert error.request_id
+    assert error.request_id == error.body["request_id"]
 
 
 def test_a_wrong_key(server: SimulatorServer) -> None:
