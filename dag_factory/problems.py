@@ -91,10 +91,9 @@ class Problems:
         *,
         locations: Mapping[str, DocumentPath] | None = None,
         also_known: Iterable[str] = (),
+        templates: bool = False,
     ) -> ModelT | None:
         """Read data into a model, adding an error for everything that does not fit.
-
-        A value that holds a template is not known yet, so that it has the wrong type is no error.
 
         Args:
             model: The model.
@@ -102,6 +101,7 @@ class Problems:
             path: Where the data stands in the document.
             locations: Where a top-level key of the data stands, if not below ``path``.
             also_known: Keys that are read elsewhere; for suggestions.
+            templates: Whether the data may hold templates. What they will give is not known yet, so their type is no error.
 
         Returns:
             The model. After an error, the model of what is right, so that the checks to come can look at that; None when too
@@ -112,7 +112,7 @@ class Problems:
         except ValidationError as error:
             details = error.errors(include_url=False)
         for detail in details:
-            if not _may_become_right(detail):
+            if not (templates and _may_become_right(detail)):
                 self._add(model, detail, path, locations or {}, also_known)
         # Once to leave out what is wrong, once more to fill what is then missing.
         for _ in range(2):

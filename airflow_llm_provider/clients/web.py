@@ -61,7 +61,7 @@ async def call_url(
             raise InvalidRequest(
                 f"the URL or a header of the request cannot be used ({type(error).__name__})"
             ) from None
-        answer = await send(client, request)
+        answer = await send(client, request, secrets=(headers or {}).values())
     try:
         body = answer.json()
     except ValueError:

@@ -120,11 +120,15 @@ _TYPE_WORDS: Mapping[str, InputType] = {
 }
 
 
+def _type_word(word: Any) -> Any:
+    return _TYPE_WORDS.get(word, word) if isinstance(word, str) else word
+
+
 class InputModel(Model):
     """A declared input."""
 
     name: Text
-    type: Annotated[InputType, BeforeValidator(lambda word: _TYPE_WORDS.get(word, word))] = "any"
+    type: Annotated[InputType, BeforeValidator(_type_word)] = "any"
     required: bool = False
     default: Any = None
     description: str | None = None

@@ -130,10 +130,8 @@ def _inputs(declared: list[InputModel | str] | dict[str, Any] | None, problems: 
         return tuple(Input(item, required=True) if isinstance(item, str) else item.input() for item in declared)
     inputs = []
     for name, value in (declared or {}).items():
-        if isinstance(value, dict):
-            model = problems.validate(InputModel, {"name": name, **value}, ("inputs", name))
-        else:
-            model = InputModel(name=name, default=value)
+        given = {"name": name, **value} if isinstance(value, dict) else {"name": name, "default": value}
+        model = problems.validate(InputModel, given, ("inputs", name))
         if model is not None:
             inputs.append(model.input())
     return tuple(inputs)
@@ -161,7 +159,7 @@ def _read_step(
     if kind == "transform":
         inputs = _with_references(inputs)
     if executor is not None:
-        problems.validate(executor.Inputs, inputs, location, also_known=StepModel.model_fields)
+        problems.validate(executor.Inputs, inputs, location, also_known=StepModel.model_fields, templates=True)
     if model is None:
         return None
     names = [model.output] if isinstance(model.output, str) else model.output or [DEFAULT_OUTPUT]

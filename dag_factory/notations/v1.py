@@ -197,7 +197,7 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     inputs, locations, config = _flatten(task.inputs, (*location, "inputs"), problems)
     inputs = {**implied, **inputs}
     if executor is not None:
-        problems.validate(executor.Inputs, inputs, (*location, "inputs"), locations=locations)
+        problems.validate(executor.Inputs, inputs, (*location, "inputs"), locations=locations, templates=True)
     rules = (task.retry_policy, task.retry, config.retry_policy, config.retry, shared.retry_policy, shared.retry)
     retry = next((rule for rule in rules if rule is not None), None)
     return Step(
