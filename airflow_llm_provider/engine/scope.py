@@ -100,6 +100,17 @@ class Scope:
         """Give the same scope with every secret as ``***``: for whatever a person will see."""
         return replace(self, secret=lambda key: MASK)
 
+    def noting_secrets(self, noted: set[str]) -> Scope:
+        """Give the same scope, which adds every secret that a reference resolves to ``noted``."""
+
+        def look_up(key: str) -> str | None:
+            value = self.secret(key)
+            if value:
+                noted.add(value)
+            return value
+
+        return replace(self, secret=look_up)
+
     def __call__(self, path: Path) -> object:
         """Look a path up."""
         target = self.names.locate(path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,7 +18,7 @@ from airflow_llm_provider.engine.meter import Meter
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.retry import retrying
 from airflow_llm_provider.engine.runtime import Runtime
-from airflow_llm_provider.engine.scope import Scope
+from airflow_llm_provider.engine.scope import MASK, Scope
 from airflow_llm_provider.errors import InvalidRequest, TimeoutError
 from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.model import Step
@@ -57,6 +57,8 @@ async def run_step(step: Step, scope: Scope, runtime: Runtime) -> StepResult:
     outputs: Mapping[str, Any] = {}
     failure: Exception | None = None
     config: Mapping[str, Any] = {}
+    secrets: set[str] = set()
+    scope = scope.noting_secrets(secrets)
     try:
         if step.condition is not None and not parse_condition(step.condition, scope.names.is_known).evaluate(scope):
             result = StepResult(step.id, "skipped")
@@ -83,8 +85,9 @@ async def run_step(step: Step, scope: Scope, runtime: Runtime) -> StepResult:
     result = StepResult(
         step.id,
         state="completed" if failure is None else "failed",
-        outputs={} if failure else {name: outputs.get(key) for name, key in step.outputs.items()},
-        error=None if failure is None else f"{type(failure).__name__}: {failure}",
+        # Whoever was given a secret may repeat it: a provider in its error, a model in its answer.
+        outputs={} if failure else {name: _hidden(outputs.get(key), secrets) for name, key in step.outputs.items()},
+        error=None if failure is None else _hidden(f"{type(failure).__name__}: {failure}", secrets),
         attempts=attempts,
         execution_time=(time.perf_counter() - started) * 1000,
         usage=meter.total(attempts),
@@ -96,6 +99,18 @@ async def run_step(step: Step, scope: Scope, runtime: Runtime) -> StepResult:
 
 
 _CONFIG = frozenset({"provider", "model", "temperature", "max_tokens", "top_p", "stop", "seed"})
+
+
+def _hidden(value: Any, secrets: Collection[str]) -> Any:
+    if isinstance(value, str):
+        for secret in secrets:
+            value = value.replace(secret, MASK)
+        return value
+    if isinstance(value, dict):
+        return {key: _hidden(member, secrets) for key, member in value.items()} if secrets else value
+    if isinstance(value, list):
+        return [_hidden(item, secrets) for item in value] if secrets else value
+    return value
 
 
 def _validated(executor: Executor[Any], rendered: Mapping[str, Any]) -> Any:

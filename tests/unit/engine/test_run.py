@@ -211,6 +211,24 @@ async def test_secrets_reach_the_step_and_nothing_else(tmp_path: Path) -> None:
     assert "s3cret" not in str(result.to_dict())
 
 
+@pytest.mark.parametrize(
+    ("rule", "shown"),
+    [
+        ({"answer": "you said s3cret"}, "you said ***"),
+        ({"error": {"type": "InvalidRequest", "message": "what is s3cret?"}}, "InvalidRequest: what is ***?"),
+    ],
+)
+async def test_a_secret_that_comes_back_is_hidden(rule: dict[str, Any], shown: str) -> None:
+    result = await run(
+        f"name: x\nsteps:\n  - {{id: a, {LLM}, prompt: 'key {{{{ secrets.token }}}}'}}\n",
+        answers=[{"match": "^key s3cret$", **rule}],
+        secrets={"token": "s3cret"},
+    )
+    step = result.steps["a"]
+    assert (step.outputs.get("output") or step.error) == shown
+    assert "s3cret" not in str(result.to_dict())
+
+
 async def test_facts_about_steps_and_the_run() -> None:
     result = await run(
         f"""
