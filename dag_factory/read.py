@@ -6,7 +6,7 @@ Whatever reads workflow files goes through here: ``llm-orchestrator``, the dags 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,16 +81,37 @@ def read_file(path: str | os.PathLike[str]) -> ReadResult:
 def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Walk over the workflow files of a folder and the folders in it, by name.
 
-    Hidden ones, and sample inputs (``x.input.json``), are left out.
+    Hidden ones, sample inputs (``x.input.json``), and what an ``.airflowignore`` leaves out for Airflow, are left out.
 
     Args:
         folder: The folder.
     """
+    ignoring: dict[str, tuple[_Ignored, ...]] = {}
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__")))
+        rules = ignoring.get(os.path.dirname(parent), ()) + (_ignored(parent) if ".airflowignore" in files else ())
+        ignoring[parent] = rules
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith((".", "__")) and not any(rule(f"{parent}/{name}/") for rule in rules)
+        )
         for name in sorted(files):
-            if name.endswith(SUFFIXES) and not name.startswith(".") and not name.endswith(SAMPLE_SUFFIX):
+            if not name.endswith(SUFFIXES) or name.startswith(".") or name.endswith(SAMPLE_SUFFIX):
+                continue
+            if not any(rule(f"{parent}/{name}") for rule in rules):
                 yield Path(parent, name)
+
+
+_Ignored = Callable[[str], bool]
+
+
+def _ignored(folder: str) -> tuple[_Ignored]:
+    """Read the ``.airflowignore`` of a folder, in Airflow's default syntax, which is that of ``.gitignore``."""
+    from pathspec import GitIgnoreSpec
+
+    lines = Path(folder, ".airflowignore").read_text(encoding="utf-8", errors="replace").splitlines()
+    spec = GitIgnoreSpec.from_lines(lines)
+    return (lambda path: spec.match_file(path[len(folder) + 1 :]),)
 
 
 def read_files(paths: Iterable[str | os.PathLike[str]]) -> ReadResult:
