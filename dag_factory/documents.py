@@ -135,7 +135,7 @@ class Document:
 
     def _place_in_scalar(self, node: yaml.ScalarNode, offset: int) -> tuple[int, int]:
         before = node.value[:offset]
-        wanted = node.value.splitlines()[before.count("\n")] if node.value else ""
+        wanted = node.value.split("\n")[before.count("\n")]
         column = len(before) - (before.rfind("\n") + 1)
         lines = self.text.splitlines()
         skip = before.count("\n")

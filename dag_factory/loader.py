@@ -10,12 +10,12 @@ import contextlib
 import gc
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from airflow.sdk import DAG, get_parsing_context
 
-from airflow_llm_provider.workflow.model import slug
+from airflow_llm_provider.workflow.model import Workflow, slug
 from dag_factory.compile import to_dag
 from dag_factory.diagnostics import Diagnostic
 from dag_factory.read import find_files, read_file, read_folder
@@ -46,13 +46,13 @@ def load_dags(folder: str | os.PathLike[str]) -> dict[str, DAG]:
     """
     wanted = get_parsing_context().dag_id
     if wanted is not None:
-        for path in _files_that_may_define(wanted, folder):
+        for path in _likeliest_first(wanted, folder):
             for workflow in read_file(path).workflows:
                 if workflow.dag_id == wanted:
                     return {wanted: to_dag(workflow)}
         return {}
     with _without_garbage_collection():
-        return {workflow.dag_id: to_dag(workflow) for workflow in read_folder(folder).workflows}
+        return _compile(read_folder(folder).workflows)[0]
 
 
 def raise_errors(folder: str | os.PathLike[str]) -> None:
@@ -66,9 +66,23 @@ def raise_errors(folder: str | os.PathLike[str]) -> None:
     """
     if get_parsing_context().dag_id is not None:
         return
-    errors = read_folder(folder).errors
+    result = read_folder(folder)
+    errors = result.errors + _compile(result.workflows)[1]
     if errors:
         raise WorkflowErrors(errors)
+
+
+def _compile(workflows: Iterable[Workflow]) -> tuple[dict[str, DAG], tuple[Diagnostic, ...]]:
+    """Make the DAGs; what Airflow refuses to build is that workflow's error, and not the end of all others."""
+    dags: dict[str, DAG] = {}
+    errors: list[Diagnostic] = []
+    for workflow in workflows:
+        try:
+            dags[workflow.dag_id] = to_dag(workflow)
+        except Exception as error:
+            reason = f"Airflow cannot make a DAG of {workflow.name!r}: {type(error).__name__}: {error}"
+            errors.append(Diagnostic(workflow.source.path or "", 1, 1, reason, "look at its 'airflow' settings"))
+    return dags, tuple(errors)
 
 
 @contextlib.contextmanager
@@ -83,16 +97,20 @@ def _without_garbage_collection() -> Iterator[None]:
             gc.enable()
 
 
-def _files_that_may_define(dag_id: str, folder: str | os.PathLike[str]) -> list[Path]:
-    """Give the files that hold every word of a DAG id.
+def _likeliest_first(dag_id: str, folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give all files, those that hold every word of a DAG id first.
 
     A DAG id is a workflow's name with runs of other characters replaced by ``-``, so the file must hold its words.
     """
     words = [word.encode() for word in re.findall(r"[A-Za-z0-9_.]+", slug(dag_id))]
-    paths = list(find_files(folder))
-    holding = [path for path in paths if _holds(path, words)]
+    others = []
+    for path in find_files(folder):
+        if _holds(path, words):
+            yield path
+        else:
+            others.append(path)
     # A name that is written with YAML escapes holds the words only once it is parsed.
-    return holding or paths
+    yield from others
 
 
 def _holds(path: Path, words: list[bytes]) -> bool:

@@ -103,7 +103,7 @@ _CONFIG = frozenset({"provider", "model", "temperature", "max_tokens", "top_p", 
 
 def _hidden(value: Any, secrets: Collection[str]) -> Any:
     if isinstance(value, str):
-        for secret in secrets:
+        for secret in sorted(secrets, key=len, reverse=True):
             value = value.replace(secret, MASK)
         return value
     if isinstance(value, dict):

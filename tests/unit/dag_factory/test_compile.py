@@ -159,3 +159,27 @@ def test_a_name_used_twice_is_an_error_and_the_first_runs(folder: Path) -> None:
         WorkflowErrors, match=r"9\.yaml:1:7: the name 'flow 1' is taken by .*1\.yaml; give each workflow"
     ):
         raise_errors(folder)
+
+
+def test_a_workflow_that_airflow_refuses_takes_no_other_with_it(folder: Path) -> None:
+    (folder / "bad.yaml").unlink()
+    (folder / "scheduled.yaml").write_text(
+        "name: scheduled\nairflow: {schedule: '@daily'}\ninputs: [{name: n, required: true}]\n"
+        "steps:\n  - {id: a, type: action, action: log, message: m}\n"
+    )
+    assert [*load_dags(folder)] == ["flow-0", "flow-1", "flow-2"]
+    with pytest.raises(WorkflowErrors, match=r"scheduled\.yaml:1:1: Airflow cannot make a DAG of 'scheduled'"):
+        raise_errors(folder)
+
+
+def test_a_file_that_happens_to_hold_the_words_hides_no_dag(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    step = "steps:\n  - {id: a, type: action, action: log, message: caf latte}\n"
+    (tmp_path / "a.yaml").write_text(f"name: other\n{step}")
+    (tmp_path / "b.yaml").write_text(f'name: "c\\x61f-latte"\n{step}')
+    monkeypatch.setenv("_AIRFLOW_PARSING_CONTEXT_DAG_ID", "caf-latte")
+    assert [*load_dags(tmp_path)] == ["caf-latte"]
+
+
+def test_an_expression_that_breaks_off_in_a_block_scalar_has_a_place() -> None:
+    text = "name: x\nsteps:\n  - id: a\n    type: action\n    action: tell\n    condition: |\n      steps.a ==\n"
+    assert read_text("w.yaml", text).errors
