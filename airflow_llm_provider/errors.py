@@ -5,7 +5,7 @@
     LLMProviderError
     ├── ConfigurationError          a credential, connection or setting is missing or wrong
     ├── ExpressionError             an expression or a template cannot be parsed or evaluated
-    └── StepError                   a step failed; `retryable` says whether another try may help
+    └── StepError                   a step failed; the workflow's retry rule says whether it is tried again
         ├── RateLimitError          429; carries the provider's Retry-After
         ├── TimeoutError            one try took longer than the step's timeout, or the provider's
         ├── ConnectionError         no answer: refused, reset, name not found, cut off half-way
@@ -67,12 +67,9 @@ class StepError(LLMProviderError):
     """A step failed.
 
     Attributes:
-        retryable: Whether this class is retried unless the workflow file says otherwise.
         status: The HTTP status code of the answer, if there was one.
         retry_after: Seconds that the other side asked us to wait before the next try.
     """
-
-    retryable = False
 
     def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -83,25 +80,17 @@ class StepError(LLMProviderError):
 class RateLimitError(StepError):
     """The provider's rate limit or quota is used up for now."""
 
-    retryable = True
-
 
 class TimeoutError(StepError):
     """One try took too long."""
-
-    retryable = True
 
 
 class ConnectionError(StepError):
     """No complete answer arrived."""
 
-    retryable = True
-
 
 class ServiceUnavailable(StepError):
     """The provider failed or is overloaded."""
-
-    retryable = True
 
 
 class InvalidOutput(StepError):

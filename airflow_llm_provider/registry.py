@@ -5,13 +5,13 @@ Adding one to this package is a file and a line in ``pyproject.toml``; any other
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from functools import cached_property
 from importlib.metadata import EntryPoint, distribution, entry_points
 from typing import Any
 
 from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.spelling import closest
 
 __all__ = ["Registry"]
 
@@ -39,13 +39,13 @@ class Registry:
             ConfigurationError: No installed package registers it; the message has the closest name.
         """
         if name not in self._loaded:
-            point = self._own.get(name) or self._all.get(name)
-            if point is None:
-                close = difflib.get_close_matches(name, self.names(), n=1)
-                hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(self.names())}"
-                raise ConfigurationError(f"no {self._noun} is called {name!r}; {hint}")
-            self._loaded[name] = point.load()
+            if name not in self:
+                raise ConfigurationError(f"no {self._noun} is called {name!r}; {closest(name, self.names())}")
+            self._loaded[name] = (self._own.get(name) or self._all[name]).load()
         return self._loaded[name]
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._own or name in self._all
 
     def names(self) -> list[str]:
         """Give the names of all members, sorted."""

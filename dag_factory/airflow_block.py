@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
 from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, Field, model_validator
+from typing_extensions import Self
 
-from airflow_llm_provider.workflow.durations import parse_duration
+from dag_factory.models import Delay, Model, Moment
 
 __all__ = ["AirflowStep", "AirflowTask", "AirflowWorkflow"]
 
@@ -17,7 +18,36 @@ TriggerRule = Literal[
 ]  # fmt: skip
 
 
-class AirflowTask(BaseModel):
+PRESETS = frozenset(
+    {"@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually"}
+)
+"""Airflow's names for schedules."""
+
+
+def _schedule(value: str) -> str:
+    if value in PRESETS:
+        return value
+    from croniter import croniter
+
+    if value.startswith("@"):
+        raise ValueError(f"{value!r} is no preset of Airflow; known are {', '.join(sorted(PRESETS))}")
+    if not croniter.is_valid(value):
+        raise ValueError(f"{value!r} is no cron expression; write five fields such as '0 6 * * 1-5', or {'@daily'!r}")
+    return value
+
+
+def _timezone(value: str) -> str:
+    try:
+        ZoneInfo(value)
+    except (ValueError, OSError, LookupError):
+        raise ValueError(f"{value!r} is no time zone; write a name such as Europe/Berlin or UTC") from None
+    return value
+
+
+Tag = Annotated[str, Field(min_length=1, max_length=100)]
+
+
+class AirflowTask(Model):
     """What can be said of one task, or of all tasks of a DAG; names and meanings are those of Airflow's ``BaseOperator``.
 
     Attributes:
@@ -30,15 +60,13 @@ class AirflowTask(BaseModel):
         retry_delay: Time between those, in seconds or with a unit.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
     owner: str | None = None
     pool: str | None = None
     queue: str | None = None
     priority_weight: int | None = None
     executor: str | None = None
     retries: int | None = Field(default=None, ge=0)
-    retry_delay: Annotated[float, BeforeValidator(parse_duration)] | None = None
+    retry_delay: Delay | None = None
 
     def task_settings(self) -> dict[str, Any]:
         """Give the keys that were set and belong to a task, as plain values."""
@@ -67,15 +95,21 @@ class AirflowWorkflow(AirflowTask):
     Attributes:
         schedule: Cron expression or preset; none means started by hand or by API.
         timezone: Zone that the schedule is read in.
-        start_date: First day that the schedule covers.
+        start_date: First moment that the schedule covers; a time without a zone is in ``timezone``.
         catchup: Whether missed runs are made up for.
         tags: Labels in the DAG list.
         max_active_runs: Most runs at once.
     """
 
-    schedule: str | None = None
-    timezone: str = "UTC"
-    start_date: date | datetime | None = None
+    schedule: Annotated[str, AfterValidator(_schedule)] | None = None
+    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    start_date: Moment | None = None
     catchup: bool = False
-    tags: list[str] = Field(default_factory=list)
+    tags: list[Tag] = Field(default_factory=list)
     max_active_runs: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _one_at_a_time(self) -> Self:
+        if self.schedule == "@continuous" and self.max_active_runs != 1:
+            raise ValueError("schedule '@continuous' needs 'max_active_runs: 1'")
+        return self

@@ -10,14 +10,20 @@ from dataclasses import replace
 
 from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.errors import ConfigurationError, ExpressionError
+from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import DocumentPath, Input, Step, Workflow
-from airflow_llm_provider.workflow.names import Names
+from airflow_llm_provider.workflow.names import STEP_FIELDS, SYSTEM_FACTS, WORKFLOW_FACTS, Names
 from airflow_llm_provider.workflow.syntax import Reference
 from airflow_llm_provider.workflow.templates import is_template, parse_template, walk_texts
-from dag_factory.diagnostics import closest
 from dag_factory.problems import UNNAMED, Problems
+
+MAX_STEPS = 10_000
+"""Most steps of one workflow (workflow-language section 9)."""
+
+MAX_ID = 250
+"""Most characters of an id, in Airflow's database."""
 
 __all__ = ["OUTPUTS_TASK", "check"]
 
@@ -35,18 +41,40 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
     Returns:
         The workflow; one that declares no inputs has those that its references imply.
     """
+    if len(workflow.steps) > MAX_STEPS:
+        problems.error(
+            f"the workflow has {len(workflow.steps):,} steps; at most {MAX_STEPS:,} are allowed",
+            workflow.steps[MAX_STEPS].location,
+            suggestion="split it, or use a fan-out",
+        )
+        return workflow
     if _check_ids(workflow, problems):
         _check_dependencies(workflow, problems)
     walk = _References(workflow, problems)
     for step in workflow.steps:
         for name, value in step.inputs.items():
             walk.texts(value, step.input_locations.get(name, step.location), step)
-        if step.condition is not None:
-            walk.condition(step)
     for output in workflow.outputs:
         walk.texts(output.value, output.location)
         walk.texts(output.fallback, output.location)
-    return walk.workflow_with_inputs()
+    # Last, because a bare word in a condition may be an input that only the templates tell of.
+    for step in workflow.steps:
+        if step.condition is not None:
+            walk.condition(step)
+    workflow = walk.workflow_with_inputs()
+    _check_schedule(workflow, problems)
+    return workflow
+
+
+def _check_schedule(workflow: Workflow, problems: Problems) -> None:
+    needed = [item.name for item in workflow.inputs if item.required]
+    if needed and workflow.airflow.get("schedule"):
+        names = ", ".join(map(repr, needed))
+        problems.error(
+            f"a run by schedule has nobody to give it {names}",
+            (*workflow.location, "inputs"),
+            suggestion="give each a default, or take 'required' away",
+        )
 
 
 def _check_ids(workflow: Workflow, problems: Problems) -> bool:
@@ -61,6 +89,8 @@ def _check_ids(workflow: Workflow, problems: Problems) -> bool:
             problems.error(f"the id {step.id!r} is used twice", place, suggestion="give each step an id of its own")
         elif not step.task_id:
             problems.error(f"the id {step.id!r} has no letter or digit that Airflow takes", place)
+        elif len(step.task_id) > MAX_ID:
+            problems.error(f"the id has {len(step.task_id)} characters; Airflow takes at most {MAX_ID}", place)
         elif step.task_id in by_task:
             other = by_task[step.task_id]
             taken = f"the same as {other.id!r}" if other else "the id of the task that computes the workflow's outputs"
@@ -77,9 +107,9 @@ def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
         for index, other in enumerate(step.depends_on):
             if other not in graph.steps:
                 problems.error(
-                    f"step {step.id!r} depends on {other!r}, which does not exist",
+                    f"there is no step {other!r} to wait for",
                     (*step.location, key, index),
-                    suggestion=closest(other, graph.steps),
+                    suggestion=closest(other, _named(graph.steps)),
                 )
     if cycle := graph.cycle():
         first = graph.steps[cycle[0]]
@@ -89,6 +119,10 @@ def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
             (*first.location, key) if explicit else first.location,
             suggestion="break the circle at one of them",
         )
+
+
+def _named(ids: Iterable[str]) -> list[str]:
+    return [name for name in ids if name != UNNAMED]
 
 
 def _gives_text(step: Step) -> bool:
@@ -125,12 +159,15 @@ class _References:
             return
 
         def parse() -> Iterable[Reference]:
-            parsed = parse_condition(source, self._in_steps.is_known)
+            parsed = parse_condition(source, self._is_known)
             for warning in parsed.warnings:
                 self._problems.warning(warning, place)
             return parsed.references
 
         self._guarded(parse, place, self._in_steps, step)
+
+    def _is_known(self, name: str) -> bool:
+        return name in self._implied or self._in_steps.is_known(name)
 
     def workflow_with_inputs(self) -> Workflow:
         """Give the workflow with the inputs that the references imply, if it declares none."""
@@ -152,26 +189,32 @@ class _References:
     def _check(self, reference: Reference, place: DocumentPath, names: Names, step: Step | None) -> None:
         target = names.locate(reference.path)
         written = ".".join(map(str, reference.path))
+
+        def error(message: str, suggestion: str = "") -> None:
+            self._problems.error(message, place, suggestion=suggestion, offset=reference.offset)
+
+        facts = {"system": SYSTEM_FACTS, "workflow": WORKFLOW_FACTS}.get(target.kind, ())
         if target.kind == "unknown_step":
-            self._problems.error(
+            error(
                 f"{written!r} names a step {target.step!r}, which does not exist",
-                place,
-                suggestion=closest(str(target.step), names.steps),
-                offset=reference.offset,
+                closest(str(target.step), _named(names.steps)),
             )
         elif target.kind == "unknown_output" and target.step is not None:
             other = names.steps[target.step]
             if _gives_text(other):
-                self._problems.error(
+                fields = STEP_FIELDS if reference.path[0] == "tasks" else ()
+                error(
                     f"{written!r} names an output {target.name!r}, which step {other.id!r} does not have",
-                    place,
-                    suggestion=closest(target.name, other.outputs),
-                    offset=reference.offset,
+                    closest(target.name, {*other.outputs, *fields}),
                 )
+        elif target.kind == "nothing":
+            error(f"{written!r} alone is no value", f"write '{written}.' and the name of what you want of it")
+        elif facts and target.name not in facts:
+            error(f"{written!r} does not exist", closest(target.name, facts))
         elif target.kind in ("input", "inputs"):
             self._check_input(target.name, written, place, reference.offset)
         if step is not None and target.step == step.id:
-            self._problems.error(f"{written!r} is the step's own result", place, offset=reference.offset)
+            error(f"{written!r} is the step's own result")
 
     def _check_input(self, name: str, written: str, place: DocumentPath, offset: int) -> None:
         if not self._workflow.declares_inputs:

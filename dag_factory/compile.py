@@ -80,7 +80,7 @@ def _start(settings: AirflowWorkflow) -> Any:
     import pendulum
 
     start = settings.start_date or datetime(2024, 1, 1)
-    return pendulum.datetime(start.year, start.month, start.day, tz=settings.timezone)
+    return pendulum.instance(start, tz=start.tzinfo or settings.timezone)
 
 
 def _param(item: Input) -> Param:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Diagnostic", "closest"]
+__all__ = ["Diagnostic"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +38,6 @@ class Diagnostic:
 
     def excerpt(self) -> str:
         """Write it with the offending line and a caret under the column."""
-        if not self.text:
+        if not self.text or self.column > len(self.text) + 1:
             return str(self)
         return f"{self}\n    {self.text}\n    {' ' * (self.column - 1)}^"
-
-
-def closest(word: str, known: Iterable[str]) -> str:
-    """Suggest the known word that a misspelt one was meant to be.
-
-    Args:
-        word: What the file says.
-        known: What it could have said.
-
-    Returns:
-        ``did you mean 'x'?``, or the list of known words when none is close and the list is short; else empty.
-    """
-    words = sorted(set(known))
-    folded = {candidate.casefold(): candidate for candidate in words}
-    close = difflib.get_close_matches(word.casefold(), folded, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {folded[close[0]]!r}?"
-    return f"known are {', '.join(words)}" if 0 < len(words) <= 24 else ""

@@ -7,9 +7,11 @@ a tree of nodes with marks, which would cost ten times the plain reading.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -29,18 +31,34 @@ MAX_DEPTH = 100
 MAX_NODES = 1_000_000
 """Most values of one document once its aliases are expanded."""
 
+MAX_DIGITS = 300
+"""Most characters of a number; a double has no more before its point."""
+
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _WorkflowLoader(_Loader):  # type: ignore[misc]  # which of the two loaders is known at run time
-    """The C loader with YAML 1.2's core types."""
+    """The C loader with YAML 1.2's core types, and JSON's rule that a key is a text: ``true:`` is the key ``true``."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        mapping: dict[Any, Any] = super().construct_mapping(node, deep=deep)
-        # flatten_mapping has replaced `<<` by the merged keys, and puts them first: a key of the file may override one.
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        # Replaces `<<` by the merged keys, and puts them first: a key of the file may override one.
+        self.flatten_mapping(node)
+        mapping: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise _RefusedError(problem="a key is a text, not a list or a mapping", problem_mark=key.start_mark)
+            mapping[key.value] = self.construct_object(value, deep=deep)
         if len(mapping) != len(node.value):
             _refuse_duplicates(node)
         return mapping
+
+    def construct_number(self, node: yaml.ScalarNode) -> int | float:
+        text = node.value
+        number = math.inf if len(text) > MAX_DIGITS else float(text)
+        if not math.isfinite(number):
+            shown = text if len(text) <= 40 else f"{text[:40]}…"
+            raise _RefusedError(problem=f"{shown} is too large a number", problem_mark=node.start_mark)
+        return int(text) if node.tag.endswith("int") else number
 
 
 _WorkflowLoader.yaml_implicit_resolvers = {}
@@ -52,10 +70,12 @@ for _tag, _pattern, _first in (
     ("merge", r"^<<$", "<"),
 ):
     _WorkflowLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+for _tag in ("int", "float"):
+    _WorkflowLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _WorkflowLoader.construct_number)
 
 
-class _DuplicateKeyError(yaml.MarkedYAMLError):
-    """A mapping names a key twice."""
+class _RefusedError(yaml.MarkedYAMLError):
+    """It is YAML, but not what a workflow file may hold."""
 
 
 def _refuse_duplicates(node: yaml.MappingNode) -> None:
@@ -64,10 +84,39 @@ def _refuse_duplicates(node: yaml.MappingNode) -> None:
         later = seen.setdefault(key.value, key)
         # Of a merged key and the file's own, only the own one starts behind the mapping's start.
         if later is not key and key.start_mark.index >= node.start_mark.index:
-            raise _DuplicateKeyError(
+            raise _RefusedError(
                 problem=f"key {key.value!r} is given twice; first in line {key.start_mark.line + 1}",
                 problem_mark=later.start_mark,
             )
+
+
+class _Lines:
+    """A text's lines, split once however many diagnostics need them."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = _LINE_END.split(text)
+        self._starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+
+    def __getitem__(self, number: int) -> str:
+        return self._lines[number][:_LONGEST_EXCERPT].rstrip() if number < len(self._lines) else ""
+
+    def may_nest(self, depth: int) -> bool:
+        """Tell, quickly, whether collections may nest so deep; the C parser takes the process with it beyond some 20,000."""
+        # A collection begins with a bracket, or further right than all but one of those around it.
+        brackets = sum(line.count("[") + line.count("{") for line in self._lines)
+        return brackets + 2 * max(map(len, self._lines)) > depth
+
+    def place(self, index: int) -> tuple[int, int]:
+        """Give line and column, counted from 0, of a character."""
+        line = bisect_right(self._starts, index) - 1
+        return line, index - self._starts[line]
+
+
+_LONGEST_EXCERPT = 1000
+"""Characters of a line that a diagnostic carries."""
+
+_LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
+"""Where YAML ends a line."""
 
 
 @dataclass(frozen=True)
@@ -79,12 +128,14 @@ class Document:
         text: The whole file.
         index: Which document of the file, counted from 0.
         data: The document as plain data.
+        lines: The file's lines.
     """
 
     path: str
     text: str
     index: int
     data: Any
+    lines: _Lines = field(repr=False, compare=False)
 
     @cached_property
     def _node(self) -> yaml.Node | None:
@@ -114,9 +165,7 @@ class Document:
             severity: Whether the workflow can still run.
         """
         line, column = self._place(path, at_key=at_key, offset=offset)
-        lines = self.text.splitlines()
-        text = lines[line].rstrip() if line < len(lines) else ""
-        return Diagnostic(self.path, line + 1, column + 1, message, suggestion, severity, text)
+        return Diagnostic(self.path, line + 1, column + 1, message, suggestion, severity, self.lines[line])
 
     def _place(self, path: DocumentPath, *, at_key: bool, offset: int | None) -> tuple[int, int]:
         node, mark = self._node, None
@@ -130,21 +179,49 @@ class Document:
             node = child
             mark = key.start_mark if key is not None and at_key else child.start_mark
         if offset is not None and isinstance(node, yaml.ScalarNode):
-            return self._place_in_scalar(node, offset)
+            return self.lines.place(_index_in_scalar(self.text, node, offset))
         return mark.line, mark.column
 
-    def _place_in_scalar(self, node: yaml.ScalarNode, offset: int) -> tuple[int, int]:
-        before = node.value[:offset]
-        wanted = node.value.split("\n")[before.count("\n")]
-        column = len(before) - (before.rfind("\n") + 1)
-        lines = self.text.splitlines()
-        skip = before.count("\n")
-        # The value's lines stand in the file in their order, only indented or quoted.
-        for number in range(node.start_mark.line + skip, min(node.end_mark.line + 1, len(lines))):
-            found = lines[number].find(wanted, node.start_mark.column if number == node.start_mark.line else 0)
-            if wanted and found >= 0:
-                return number, found + column
-        return node.start_mark.line, node.start_mark.column
+
+_BLANK = frozenset(" \t\r\n\x85\u2028\u2029")
+_ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
+_BLANK_ESCAPES = frozenset(["\\n", "\\t", "\\r", "\\ ", "\\\n", "\\\t", "\\N", "\\L", "\\P"])
+
+
+def _index_in_scalar(text: str, node: yaml.ScalarNode, offset: int) -> int:
+    """Find where a character of a scalar's value stands in the text.
+
+    However a scalar is written, quotes, indentation, folding and most escapes change only white space. So the n-th other
+    character of the value is the n-th of what is written.
+    """
+    wanted = sum(character not in _BLANK for character in node.value[:offset])
+    index, last = node.start_mark.index, node.start_mark.index
+    for start, end in _written(text, node):
+        if wanted == 0:
+            return start
+        wanted -= 1
+        index, last = start, end
+    return last if wanted == 0 else index
+
+
+def _written(text: str, node: yaml.ScalarNode) -> Iterator[tuple[int, int]]:
+    """Give start and end of each character in a scalar's text that is no white space."""
+    position, end = node.start_mark.index, node.end_mark.index
+    if node.style in ("|", ">"):
+        header = _LINE_END.search(text, position)
+        position = header.end() if header else end
+    elif node.style in ("'", '"'):
+        position, end = position + 1, end - 1
+    while position < end:
+        size = 1
+        escape = None
+        if node.style == "'" and text.startswith("''", position):
+            size = 2
+        elif node.style == '"' and (escape := _ESCAPE.match(text, position)):
+            size = len(escape[0])
+        if text[position] not in _BLANK and not (escape and escape[0] in _BLANK_ESCAPES):
+            yield position, position + size
+        position += size
 
 
 def _member(node: yaml.Node, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:
@@ -205,39 +282,68 @@ def parse(path: str, text: str) -> Documents:
     Returns:
         The documents, empty ones left out, and the errors. A text that breaks off in its third document gives the first two.
     """
-    loader = _WorkflowLoader(text)
+    lines = _Lines(text)
+
+    def refuse(message: str, suggestion: str = "", place: tuple[int, int] = (0, 0)) -> Documents:
+        line, column = place
+        found = Diagnostic(path, line + 1, column + 1, message, suggestion, text=lines[line])
+        return Documents(tuple(documents), (found,))
+
     documents: list[Document] = []
+    if lines.may_nest(50 * MAX_DEPTH) and (place := _too_deep(text)):
+        return refuse(_TOO_DEEP, place=place)
     index = 0
     try:
-        while loader.check_data():
-            data = loader.get_data()
-            if data is not None:
-                documents.append(Document(path, text, index, data))
-                _refuse_size(data)
-            index += 1
+        loader = _WorkflowLoader(text)
+        try:
+            while loader.check_data():
+                data = loader.get_data()
+                if data is not None:
+                    _refuse_size(data)
+                    documents.append(Document(path, text, index, data, lines))
+                index += 1
+        finally:
+            loader.dispose()
     except yaml.MarkedYAMLError as error:
-        return Documents(tuple(documents), (_syntax_error(path, text, error),))
+        mark = error.problem_mark or error.context_mark
+        message = error.problem or "not YAML"
+        if not isinstance(error, _RefusedError):
+            message = f"not YAML: {message}{' ' * bool(error.context)}{error.context or ''}"
+        return refuse(message, place=(mark.line, mark.column) if mark else (0, 0))
+    except yaml.reader.ReaderError:
+        character = yaml.reader.Reader.NON_PRINTABLE.search(text)
+        index = character.start() if character else 0
+        # The library looks for such characters before all else; the documents before this one are fine.
+        documents += parse(path, text[: text.rfind("\n---", 0, index) + 1]).documents
+        place = lines.place(index)
+        shown = f"{ord(character[0]):#06x}" if character else "a character"
+        return refuse(f"{shown} is a control character, which YAML does not take", "delete it", place)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        reason = "the document nests too deeply" if isinstance(error, RecursionError) else str(error)
-        return Documents((), (Diagnostic(path, 1, 1, reason),))
-    finally:
-        loader.dispose()
+        reason = _TOO_DEEP if isinstance(error, RecursionError) else str(error)
+        return refuse(reason, place=(_too_deep(text) if reason == _TOO_DEEP else None) or (0, 0))
     if not documents:
-        return Documents(
-            (), (Diagnostic(path, 1, 1, "the file is empty", "write a workflow, or take it out of the folder"),)
-        )
+        return refuse("the file is empty", "write a workflow, or take it out of the folder")
     return Documents(tuple(documents))
 
 
-def _syntax_error(path: str, text: str, error: yaml.MarkedYAMLError) -> Diagnostic:
-    mark = error.problem_mark or error.context_mark
-    line, column = (mark.line, mark.column) if mark else (0, 0)
-    lines = text.splitlines()
-    problem = error.problem or "not YAML"
-    message = problem if isinstance(error, _DuplicateKeyError) else f"not YAML: {problem}"
-    if error.context:
-        message = f"{message} {error.context}"
-    return Diagnostic(path, line + 1, column + 1, message, text=lines[line].rstrip() if line < len(lines) else "")
+_TOO_DEEP = f"the document nests more than {MAX_DEPTH} levels deep"
+
+
+def _too_deep(text: str) -> tuple[int, int] | None:
+    """Give the place where a text nests too deep, reading it event by event: no depth can exhaust the stack here."""
+    depth = 0
+    try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth > MAX_DEPTH and event.start_mark:
+                    return event.start_mark.line, event.start_mark.column
+            elif isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+    except yaml.YAMLError:
+        # Reading it for its data tells the same with better words, and cannot come deeper than this.
+        return None
+    return None
 
 
 def _refuse_size(data: Any) -> None:
@@ -255,4 +361,4 @@ def _refuse_size(data: Any) -> None:
         seen += len(level)
         if seen > MAX_NODES:
             raise ValueError(f"the document holds more than {MAX_NODES:,} values once its aliases are expanded")
-    raise ValueError(f"the document nests more than {MAX_DEPTH} levels deep")
+    raise ValueError(_TOO_DEEP)

@@ -18,7 +18,7 @@ from airflow.sdk import DAG, get_parsing_context
 from airflow_llm_provider.workflow.model import Workflow, slug
 from dag_factory.compile import to_dag
 from dag_factory.diagnostics import Diagnostic
-from dag_factory.read import find_files, read_file, read_folder
+from dag_factory.read import diagnostic, find_files, read_file, read_folder
 
 __all__ = ["WorkflowErrors", "load_dags", "raise_errors"]
 
@@ -63,9 +63,12 @@ def raise_errors(folder: str | os.PathLike[str]) -> None:
 
     Raises:
         WorkflowErrors: A file has errors.
+        FileNotFoundError: There is no such folder.
     """
     if get_parsing_context().dag_id is not None:
         return
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"there is no folder {os.fspath(folder)!r} to read workflows from")
     result = read_folder(folder)
     errors = result.errors + _compile(result.workflows)[1]
     if errors:
@@ -78,11 +81,24 @@ def _compile(workflows: Iterable[Workflow]) -> tuple[dict[str, DAG], tuple[Diagn
     errors: list[Diagnostic] = []
     for workflow in workflows:
         try:
-            dags[workflow.dag_id] = to_dag(workflow)
+            dag = to_dag(workflow)
+            _check_executors(dag)
+            dags[workflow.dag_id] = dag
         except Exception as error:
             reason = f"Airflow cannot make a DAG of {workflow.name!r}: {type(error).__name__}: {error}"
-            errors.append(Diagnostic(workflow.source.path or "", 1, 1, reason, "look at its 'airflow' settings"))
+            place = (*workflow.location, "airflow")
+            errors.append(diagnostic(workflow, reason, place, suggestion="look at its 'airflow' settings"))
     return dags, tuple(errors)
+
+
+def _check_executors(dag: DAG) -> None:
+    """Refuse a DAG that asks for an executor which is not configured, as Airflow does later, in the name of the loader's file."""
+    names = {task.executor for task in dag.tasks if task.executor}
+    if names:
+        from airflow.executors.executor_loader import ExecutorLoader
+
+        for name in names:
+            ExecutorLoader.lookup_executor_name_by_str(name, validate_teams=False)
 
 
 @contextlib.contextmanager

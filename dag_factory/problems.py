@@ -10,15 +10,19 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import DocumentPath
 from airflow_llm_provider.workflow.templates import is_template
-from dag_factory.diagnostics import Diagnostic, closest
+from dag_factory.diagnostics import Diagnostic
 from dag_factory.documents import Document
 
 __all__ = ["UNNAMED", "Problems"]
 
-UNNAMED = "unnamed"
-"""Stands for a text that a file should have given, while what else is wrong is looked for."""
+UNNAMED = "\0"
+"""Stands for a text that a file should have given, while what else is wrong is looked for; no file can hold it."""
+
+_ROUNDS = 4
+"""Times that a document is read anew after an error; each finds what the errors of the one before hid."""
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -44,6 +48,7 @@ _BOUNDS = {
     "greater_than": ("it must be above {:g}", "gt"),
     "too_short": ("at least {} is needed", "min_length"),
     "string_too_short": ("at least {} character is needed", "min_length"),
+    "string_too_long": ("at most {} characters are allowed", "max_length"),
 }
 """What pydantic calls a bound, how to say it, and where its value is."""
 
@@ -107,20 +112,20 @@ class Problems:
             The model. After an error, the model of what is right, so that the checks to come can look at that; None when too
             little of it is.
         """
-        try:
-            return model.model_validate(data)
-        except ValidationError as error:
-            details = error.errors(include_url=False)
-        for detail in details:
-            if not (templates and _may_become_right(detail)):
-                self._add(model, detail, path, locations or {}, also_known)
-        # Once to leave out what is wrong, once more to fill what is then missing.
-        for _ in range(2):
-            data = _what_is_right(data, details)
+        told: set[DocumentPath] = set()
+        changed = _Changed()
+        # What is wrong is left out and what is missing filled, so that what else is wrong comes to light.
+        for _ in range(_ROUNDS):
             try:
                 return model.model_validate(data)
             except ValidationError as error:
-                details = error.errors(include_url=False)
+                details = _merged(error.errors(include_url=False))
+            for detail in details:
+                place = _place(detail)
+                if place not in told and not changed.caused(detail) and not (templates and _may_become_right(detail)):
+                    self._add(model, detail, path, locations or {}, also_known)
+                told.add(place)
+            data = _what_is_right(data, details, changed)
         return None
 
     def _add(
@@ -131,10 +136,11 @@ class Problems:
         locations: Mapping[str, DocumentPath],
         also_known: Iterable[str],
     ) -> None:
-        inside = tuple(part for part in detail["loc"] if not _is_union_tag(part))
+        inside = _place(detail)
         place = locations[str(inside[0])] + inside[1:] if inside and inside[0] in locations else path + inside
         kind, given = detail["type"], detail["input"]
         name = str(inside[-1]) if inside else ""
+        label = _label(place)
         if kind == "extra_forbidden":
             known = {*_keys_at(model, inside[:-1]), *(also_known if len(inside) == 1 else ())}
             self.error(f"unknown key {name!r}", place, suggestion=closest(name, known), at_key=True)
@@ -144,34 +150,98 @@ class Problems:
             expected = detail["ctx"]["expected"]
             words = [word.strip(" '") for word in expected.replace(" or ", ", ").split(",")]
             self.error(
-                f"{name!r} is {given!r}; expected one of {', '.join(words)}",
+                f"{label} is {given!r}; expected one of {', '.join(words)}",
                 place,
                 suggestion=_did_you_mean(given, words),
             )
         elif kind in _BOUNDS and isinstance(given, (int, float, str, list)):
             bound, key = _BOUNDS[kind]
             size = f"has {len(given)}" if isinstance(given, (str, list)) else f"is {given!r}"
-            self.error(f"{name!r} {size}; {bound.format(detail['ctx'][key])}", place)
+            self.error(f"{label} {size}; {bound.format(detail['ctx'][key])}", place)
         elif kind in _EXPECTED:
-            self.error(f"{name!r} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
+            self.error(f"{label} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
+        elif kind == _NONE_FITS:
+            self.error(f"{label} must be {detail['msg']}, not {_shown(given)}", place)
         else:
             message = detail["msg"].removeprefix("Value error, ")
-            self.error(f"{name!r}: {message}" if name and isinstance(name, str) else message, place)
+            self.error(f"{label}: {message}" if inside else message, place)
 
 
-def _what_is_right(data: Any, details: list[ErrorDetails]) -> Any:
+def _label(place: DocumentPath) -> str:
+    """Name a place: by its key, or by its number in a list."""
+    if not place:
+        return "the document"
+    last = place[-1]
+    return f"item {last + 1} of {_label(place[:-1])}" if isinstance(last, int) else repr(last)
+
+
+def _place(detail: ErrorDetails) -> DocumentPath:
+    return tuple(part for part in detail["loc"] if not _is_union_tag(part))
+
+
+def _merged(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Make one finding of those that pydantic has for each member of a union."""
+    merged: dict[DocumentPath, ErrorDetails] = {}
+    for detail in details:
+        place = _place(detail)
+        first = merged.setdefault(place, detail)
+        if first is detail or len(detail["loc"]) == len(place):
+            continue
+        # Of a member that the value is not even the kind of, there is nothing more to tell than its name.
+        kinds = [_EXPECTED.get(first["type"], first["msg"] if first["type"] == _NONE_FITS else "")]
+        kinds.append(_EXPECTED.get(detail["type"], ""))
+        if all(kinds):
+            message = " or ".join(dict.fromkeys(kinds))
+            merged[place] = {**detail, "type": _NONE_FITS, "msg": message}
+        elif kinds[0]:
+            merged[place] = detail
+    # `x: 5` is neither of a union's members; `x: {a: 5}` may be wrong inside the one that is a mapping.
+    deeper = {place[:length] for place in merged for length in range(len(place))}
+    return [
+        detail
+        for place, detail in merged.items()
+        if not (place in deeper and (detail["type"] in _EXPECTED or detail["type"] == _NONE_FITS))
+    ]
+
+
+_NONE_FITS = "none_fits"
+"""Our name for a value that is no member of a union."""
+
+
+class _Changed:
+    """What was taken out of some data, and so may be why something else of it is refused."""
+
+    def __init__(self) -> None:
+        self.objects: set[DocumentPath] = set()
+        self.lists: set[DocumentPath] = set()
+
+    def caused(self, detail: ErrorDetails) -> bool:
+        """Tell whether a finding is about what was taken out, and not about what the file says."""
+        place = _place(detail)
+        # Behind an item that was taken out, the others of its list have moved.
+        return place in self.objects or any(place[:length] in self.lists for length in range(len(place)))
+
+
+def _what_is_right(data: Any, details: list[ErrorDetails], changed: _Changed) -> Any:
     """Leave out what is wrong, and put a mark in place of a missing text."""
     data = copy.deepcopy(data)
-    for detail in details:
-        inside = [part for part in detail["loc"] if not _is_union_tag(part)]
+    # From the end, so that what is taken out of a list does not move what is still to be taken out.
+    for detail in sorted(details, key=lambda detail: [str(part).zfill(9) for part in _place(detail)], reverse=True):
+        *above, last = _place(detail) or ("",)
         parent = data
-        for part in inside[:-1]:
-            parent = parent.get(part) if isinstance(parent, dict) else None
-        if inside and isinstance(parent, dict):
-            if detail["type"] == "missing":
-                parent[inside[-1]] = UNNAMED
-            else:
-                parent.pop(inside[-1], None)
+        for part in above:
+            try:
+                parent = parent[part]
+            except (KeyError, IndexError, TypeError):
+                parent = None
+        if isinstance(parent, dict) and detail["type"] == "missing":
+            parent[last] = UNNAMED
+        elif isinstance(parent, dict):
+            parent.pop(last, None)
+            changed.objects.add(tuple(above))
+        elif isinstance(parent, list) and isinstance(last, int) and last < len(parent):
+            del parent[last]
+            changed.lists.add(tuple(above))
     return data
 
 
@@ -188,7 +258,10 @@ def _may_become_right(detail: ErrorDetails) -> bool:
 
 def _is_union_tag(part: str | int) -> bool:
     # pydantic names the member of a union in the location (`function-after[…]`, `list[str]`, `str`); a document has no such key.
-    return isinstance(part, str) and (part in ("str", "int", "float", "bool") or "[" in part)
+    return isinstance(part, str) and (part in _SIMPLE or "[" in part)
+
+
+_SIMPLE = frozenset({"str", "int", "float", "bool", "constrained-str", "constrained-int", "date", "datetime"})
 
 
 def _keys_at(model: type[BaseModel], inside: tuple[str | int, ...]) -> set[str]:

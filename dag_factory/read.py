@@ -5,21 +5,24 @@ Whatever reads workflow files goes through here: ``llm-orchestrator``, the dags 
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_llm_provider.workflow.model import Workflow
+from airflow_llm_provider.workflow.model import DocumentPath, Workflow
 from dag_factory.checks import check
 from dag_factory.diagnostics import Diagnostic
 from dag_factory.documents import Document, decode, parse
 from dag_factory.notations import NOTATIONS
 from dag_factory.problems import Problems
 
-__all__ = ["ReadResult", "find_files", "read_file", "read_files", "read_folder", "read_text"]
+__all__ = ["ReadResult", "diagnostic", "find_files", "read_file", "read_files", "read_folder", "read_text"]
 
 SUFFIXES = (".yaml", ".yml", ".json")
+IGNORE_FILE = ".airflowignore"
 SAMPLE_SUFFIX = ".input.json"
 """``x.yaml`` may have a sample input beside it, ``x.input.json``, which is no workflow."""
 
@@ -81,37 +84,50 @@ def read_file(path: str | os.PathLike[str]) -> ReadResult:
 def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Walk over the workflow files of a folder and the folders in it, by name.
 
-    Hidden ones, sample inputs (``x.input.json``), and what an ``.airflowignore`` leaves out for Airflow, are left out.
+    Links are followed. Left out are hidden ones, sample inputs (``x.input.json``), and what an ``.airflowignore`` names.
 
     Args:
         folder: The folder.
     """
-    ignoring: dict[str, tuple[_Ignored, ...]] = {}
-    for parent, folders, files in os.walk(folder):
-        rules = ignoring.get(os.path.dirname(parent), ()) + (_ignored(parent) if ".airflowignore" in files else ())
-        ignoring[parent] = rules
+    rules: dict[str, tuple[_Ignored, ...]] = {}
+    seen: set[str] = set()
+    for parent, folders, files in os.walk(folder, followlinks=True):
+        # A link may lead back to where the walk has been.
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        ignored = rules.get(os.path.dirname(parent), ()) + ((_ignored(parent),) if IGNORE_FILE in files else ())
+        rules[parent] = ignored
         folders[:] = sorted(
             name
             for name in folders
-            if not name.startswith((".", "__")) and not any(rule(f"{parent}/{name}/") for rule in rules)
+            if not name.startswith((".", "__")) and not any(rule(f"{parent}/{name}/") for rule in ignored)
         )
         for name in sorted(files):
             if not name.endswith(SUFFIXES) or name.startswith(".") or name.endswith(SAMPLE_SUFFIX):
                 continue
-            if not any(rule(f"{parent}/{name}") for rule in rules):
+            if not any(rule(f"{parent}/{name}") for rule in ignored):
                 yield Path(parent, name)
 
 
 _Ignored = Callable[[str], bool]
 
 
-def _ignored(folder: str) -> tuple[_Ignored]:
-    """Read the ``.airflowignore`` of a folder, in Airflow's default syntax, which is that of ``.gitignore``."""
+def _ignored(folder: str) -> _Ignored:
+    """Read the ``.airflowignore`` of a folder, in Airflow's default syntax, which is that of ``.gitignore``.
+
+    Airflow itself tells of a line that cannot be read; it must not keep the folder's workflows from running.
+    """
     from pathspec import GitIgnoreSpec
 
-    lines = Path(folder, ".airflowignore").read_text(encoding="utf-8", errors="replace").splitlines()
-    spec = GitIgnoreSpec.from_lines(lines)
-    return (lambda path: spec.match_file(path[len(folder) + 1 :]),)
+    spec = GitIgnoreSpec([])
+    with contextlib.suppress(OSError):
+        for line in Path(folder, IGNORE_FILE).read_text(encoding="utf-8", errors="replace").splitlines():
+            with contextlib.suppress(ValueError, re.error):
+                spec += GitIgnoreSpec.from_lines([line])
+    return lambda path: spec.match_file(path[len(folder) + 1 :])
 
 
 def read_files(paths: Iterable[str | os.PathLike[str]]) -> ReadResult:
@@ -164,11 +180,24 @@ def _without_duplicates(parts: Iterable[tuple[Iterable[Workflow], Iterable[Diagn
 
 
 def _duplicate(workflow: Workflow, first: Workflow) -> Diagnostic:
-    source = workflow.source
-    document = next(item for item in parse(source.path or "", source.text).documents if item.index == source.document)
-    path = ("metadata", "name") if source.notation == "v1" else ("name",)
-    return document.diagnostic(
+    path = ("metadata", "name") if workflow.source.notation == "v1" else ("name",)
+    return diagnostic(
+        workflow,
         f"the name {workflow.name!r} is taken by {first.source.path}",
         path,
         suggestion="give each workflow a name of its own",
     )
+
+
+def diagnostic(workflow: Workflow, message: str, path: DocumentPath, *, suggestion: str = "") -> Diagnostic:
+    """Say what is wrong with a workflow that could be read.
+
+    Args:
+        workflow: The workflow.
+        message: What is wrong.
+        path: The way to the place in its document.
+        suggestion: What to do.
+    """
+    source = workflow.source
+    document = next(item for item in parse(source.path or "", source.text).documents if item.index == source.document)
+    return document.diagnostic(message, path, suggestion=suggestion)

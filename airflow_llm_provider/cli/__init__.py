@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -17,7 +18,7 @@ __all__ = ["EXIT_BAD_FILE", "EXIT_FAILED", "EXIT_OK", "main"]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
-"""The run failed, or a check found errors."""
+"""The run failed."""
 EXIT_BAD_FILE = 2
 """A workflow file, an input or an option cannot be used."""
 
@@ -43,6 +44,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in wanted:
         importlib.import_module(f"{__name__}.{name}").add_parser(commands)
     arguments = parser.parse_args(given)
+    for stream in (sys.stdout, sys.stderr):
+        # A lone half of a character, as a model may answer, is shown and does not end the program.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code: int = arguments.run(arguments)
     except LLMProviderError as error:

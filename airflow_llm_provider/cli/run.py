@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import getpass
 import json
+import os
 from typing import Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_FAILED, EXIT_OK
@@ -56,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> int:
 
     async def go(observer: Observer) -> RunResult:
         async with Runtime(settings=settings, observer=observer, offline=arguments.offline) as runtime:
-            return await run_workflow(workflow, inputs, runtime, user=getpass.getuser())
+            return await run_workflow(workflow, inputs, runtime, user=_user())
 
     if arguments.output == "json":
         result = asyncio.run(go(Observer()))
@@ -68,3 +69,11 @@ def _run(arguments: argparse.Namespace) -> int:
             result = asyncio.run(go(progress))
         progress.summarize(result)
     return EXIT_OK if result.state == "completed" else EXIT_FAILED
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A container's user need not have a name.
+        return str(os.getuid())

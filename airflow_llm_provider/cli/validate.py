@@ -44,9 +44,16 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _summarize(result: ReadResult) -> None:
+    from airflow_llm_provider.workflow.graph import Graph
+
+    if not result.workflows and not result.diagnostics:
+        print("no workflow file found; their names end in .yaml, .yml or .json")
     for workflow in result.workflows:
         steps = f"{len(workflow.steps)} step{'s' * (len(workflow.steps) > 1)}"
         print(f"{workflow.source.path}: {workflow.name}, {steps}, {workflow.source.notation} notation: valid")
+        for step_id, upstream in Graph(workflow).implied.items():
+            if upstream:
+                print(f"  {step_id} waits for {', '.join(upstream)}, whose outputs it uses")
     if result.diagnostics:
         errors, warnings = len(result.errors), len(result.diagnostics) - len(result.errors)
         print(f"{len(result.workflows)} valid, {errors} errors, {warnings} warnings")

@@ -16,7 +16,7 @@ from airflow_llm_provider.registry import Registry
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["chat_client", "environment_credentials", "known_providers"]
+__all__ = ["chat_client", "environment_credentials", "is_provider", "known_providers"]
 
 _CLIENTS = Registry("airflow_llm_provider.chat_clients", "provider")
 
@@ -24,6 +24,11 @@ _CLIENTS = Registry("airflow_llm_provider.chat_clients", "provider")
 def known_providers() -> list[str]:
     """Give the names of all installed providers."""
     return _CLIENTS.names()
+
+
+def is_provider(name: str) -> bool:
+    """Tell whether an installed package is a client of that provider."""
+    return name in _CLIENTS
 
 
 def chat_client(provider: str, credentials: Credentials, *, http: httpx.AsyncClient | None = None) -> ChatClient:

@@ -62,7 +62,9 @@ def failure(
     error_class = _error_class(status, f"{kind} {code}".lower(), message.lower())
     # Hidden before it is cut, so that no part of a secret is left at the end.
     text = redact(message, secrets)[:LONGEST_MESSAGE]
-    return error_class(f"{who} answered {status}: {text}", status=status, retry_after=retry_after(headers or {}))
+    wait = retry_after(headers or {})
+    asked = f" (it asks for a wait of {wait:g} s)" if wait else ""
+    return error_class(f"{who} answered {status}: {text}{asked}", status=status, retry_after=wait)
 
 
 def failure_in_stream(who: str, event: Mapping[str, Any], secrets: Iterable[str] = ()) -> StepError:

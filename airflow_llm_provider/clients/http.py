@@ -17,7 +17,7 @@ from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.clients.failures import failure, failure_in_stream, redact
 from airflow_llm_provider.errors import ConfigurationError, ConnectionError, InvalidRequest, StepError, TimeoutError
 
-__all__ = ["HttpChatClient", "error_from_answer", "events", "send"]
+__all__ = ["HttpChatClient", "error_from_answer", "events", "secrets_in", "send"]
 
 TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 """Seconds; a step's own limit is usually shorter, and ends the call wherever it is."""
@@ -34,10 +34,11 @@ def _tls() -> ssl.SSLContext:
     return httpx.create_ssl_context()
 
 
-def _secrets_of(headers: Mapping[str, str]) -> Iterator[str]:
-    for value in headers.values():
+def secrets_in(texts: Iterable[str]) -> Iterator[str]:
+    """Give what may be a secret in headers' values or a URL's parts: ``Bearer x`` is one, and so is ``x`` alone."""
+    for text in texts:
         # A word that is shorter is no secret, and hiding it would tear holes into messages.
-        yield from (word for word in (value, *value.split()) if len(word) >= _SHORTEST_SECRET)
+        yield from (word for word in (text, *text.split()) if len(word) >= _SHORTEST_SECRET)
 
 
 class HttpChatClient:
@@ -90,7 +91,7 @@ class HttpChatClient:
                 f"provider {self.provider!r} cannot be reached at {shown!r} ({type(error).__name__}); "
                 f"write a URL such as {self.default_base_url!r}"
             ) from None
-        self._secrets = (key, self._base_url.password, *_secrets_of(credentials.headers))
+        self._secrets = (key, self._base_url.password, *secrets_in(credentials.headers.values()))
         self._shared = http is not None
         self._http = http or httpx.AsyncClient(
             timeout=TIMEOUT, limits=LIMITS, verify=_tls() if self._base_url.scheme == "https" else False
@@ -109,7 +110,13 @@ class HttpChatClient:
     def _request(self, path: str, body: Mapping[str, Any]) -> httpx.Request:
         # The base URL may hold a query, as Azure's does.
         url = self._base_url.copy_with(path=self._base_url.path.rstrip("/") + path)
-        return self._http.build_request("POST", url, json=body, headers=self._headers)
+        try:
+            return self._http.build_request("POST", url, json=body, headers=self._headers)
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                f"the request holds half a character ({error.object[error.start]!r}), which no JSON text can; "
+                "take it out of the prompt, or find out where it was cut in two"
+            ) from None
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a JSON body and read a JSON object.
@@ -171,19 +178,30 @@ async def send(
         stream: Whether the caller reads the body bit by bit.
 
     Returns:
-        The answer; its status is below 400.
+        The answer; its status is below 300.
 
     Raises:
         StepError: The class that fits the failure.
     """
     try:
-        answer = await client.send(request, stream=stream)
-        if answer.status_code >= 400:
+        # Where only reading is asked for, a redirect is followed; the library takes the credentials off for another host.
+        answer = await client.send(request, stream=stream, follow_redirects=request.method in ("GET", "HEAD"))
+        if answer.status_code >= 300:
             await answer.aread()
+    except httpx.TooManyRedirects:
+        raise InvalidRequest(f"{request.url.host} redirects in a circle") from None
     except httpx.HTTPError as error:
         raise _transport_error(error, request, secrets) from None
     if answer.status_code >= 400:
         raise error_from_answer(answer, secrets=secrets)
+    if answer.status_code >= 300:
+        # Sending a body anew to wherever the other side says could give it to somebody else.
+        target = answer.headers.get("location", "").partition("?")[0]
+        where = redact(re.sub(r"//[^/]*@", "//***@", target), secrets)
+        raise InvalidRequest(
+            f"{request.url.host} answered {answer.status_code} and redirects to {where or 'nowhere'}; write that address",
+            status=answer.status_code,
+        )
     return answer
 
 

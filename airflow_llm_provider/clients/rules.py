@@ -224,7 +224,7 @@ def text_of(rule: Rule, model: str, text: str, body: Mapping[str, Any] | None = 
         return rule.answer
     if rule.answer is not None:
         return json.dumps(rule.answer, ensure_ascii=False)
-    digest = hashlib.sha256(f"{model}\0{text}".encode()).hexdigest()[:8]
+    digest = hashlib.sha256(f"{model}\0{text}".encode(errors="backslashreplace")).hexdigest()[:8]
     opening = " ".join(text.split())[:80]
     made = f"[{model} {digest}] {opening}"
     structured = structured_answer(body or {}, made)

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from airflow_llm_provider.clients.http import send
+from airflow_llm_provider.clients.http import secrets_in, send
 from airflow_llm_provider.errors import InvalidRequest
 
 __all__ = ["WebAnswer", "call_url"]
@@ -22,7 +22,7 @@ class WebAnswer:
     """What a URL answered.
 
     Attributes:
-        status: HTTP status code, below 400.
+        status: HTTP status code, below 300.
         body: The body, parsed when it is JSON, else as text.
         headers: The answer's headers, names in lower case.
     """
@@ -50,7 +50,7 @@ async def call_url(
         json: JSON body; none when None.
 
     Raises:
-        StepError: The class that fits the failure; a status of 400 and above is one.
+        StepError: The class that fits the failure; a status of 300 and above is one, redirects of a GET aside.
     """
     async with httpx.AsyncClient(timeout=TIMEOUT) as client:
         try:
@@ -61,7 +61,8 @@ async def call_url(
             raise InvalidRequest(
                 f"the URL or a header of the request cannot be used ({type(error).__name__})"
             ) from None
-        answer = await send(client, request, secrets=(headers or {}).values())
+        given = (*(headers or {}).values(), *address.params.values(), address.password, *address.path.split("/"))
+        answer = await send(client, request, secrets=tuple(secrets_in(given)))
     try:
         body = answer.json()
     except ValueError:

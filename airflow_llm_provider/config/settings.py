@@ -67,11 +67,19 @@ def load_settings(path: str | Path | None = None) -> Settings:
         return _settings_of(_expand(document))
     except OSError as error:
         raise ConfigurationError(f"cannot read the configuration {chosen}: {error.strerror}") from error
-    except (yaml.YAMLError, ValidationError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"{chosen}: {error}") from error
+    except yaml.MarkedYAMLError as error:
+        # The library's own text has the line, which may hold a key.
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise ConfigurationError(f"{chosen}{line}: not YAML: {error.problem}") from None
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False)
+        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in wrong)
+        raise ConfigurationError(f"{chosen}: {told}") from None
+    except (yaml.YAMLError, ValueError, TypeError) as error:
+        raise ConfigurationError(f"{chosen}: {error}") from None
 
 
-def _settings_of(document: Mapping[str, Any]) -> Settings:
+def _settings_of(document: Any) -> Settings:
     retry = _section(document, "fault_tolerance", "retry")
     given: dict[str, Any] = {
         "retry": Retry(
@@ -92,8 +100,10 @@ def _settings_of(document: Mapping[str, Any]) -> Settings:
     return Settings(**given)
 
 
-def _section(document: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
-    current: Any = document
+def _section(document: Any, *keys: str) -> Mapping[str, Any]:
+    current = document
+    if not isinstance(current, dict):
+        raise ValueError("the file must be a mapping")
     for key in keys:
         current = current.get(key) or {}
         if not isinstance(current, dict):

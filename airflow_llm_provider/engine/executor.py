@@ -9,7 +9,7 @@ To add one: write a class below, and register it under the entry point group ``a
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -45,6 +45,7 @@ class StepContext:
         attempt: Which try this is, counted from 1.
         run_id: The run's id.
         workflow: The workflow's name.
+        secrets: The secrets among the inputs, which must not be kept anywhere.
     """
 
     step: Step
@@ -53,6 +54,7 @@ class StepContext:
     attempt: int
     run_id: str
     workflow: str
+    secrets: Collection[str] = ()
 
 
 class Executor(ABC, Generic[InputsT]):

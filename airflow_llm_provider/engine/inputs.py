@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from airflow_llm_provider.errors import InvalidRequest
+from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import Input, Workflow
 
-__all__ = ["bind_inputs"]
+__all__ = ["bind_inputs", "misfits"]
 
 _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -36,12 +36,8 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
         InvalidRequest: Inputs are missing, unknown or of the wrong type; the message lists them all.
     """
     declared = {item.name: item for item in workflow.inputs}
-    problems = []
-    if workflow.declares_inputs:
-        for name in given.keys() - declared.keys():
-            close = difflib.get_close_matches(name, declared, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"declared are {', '.join(declared) or 'none'}"
-            problems.append(f"{name}: no such input; {hint}")
+    unknown = given.keys() - declared.keys() if workflow.declares_inputs else ()
+    problems = [f"{name}: no such input; {closest(name, declared) or 'the workflow declares none'}" for name in unknown]
     values = {name: given[name] for name in given if name not in declared}
     for item in workflow.inputs:
         if item.name not in given:
@@ -50,7 +46,7 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
             values[item.name] = item.default
             continue
         values[item.name] = given[item.name]
-        problems += _problems(item, given[item.name])
+        problems += [f"{item.name}: {problem}" for problem in misfits(item, given[item.name])]
     if problems:
         raise InvalidRequest(
             f"workflow {workflow.name!r} cannot start with these inputs: {'; '.join(sorted(problems))}"
@@ -58,7 +54,13 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _problems(item: Input, value: Any) -> list[str]:
+def misfits(item: Input, value: Any) -> list[str]:
+    """Say what keeps a value from being an input's.
+
+    Args:
+        item: The input.
+        value: Any JSON value.
+    """
     if item.type == "any" and not item.schema:
         return []
     matches = isinstance(value, _PYTHON_TYPES.get(item.type, (object,)))
@@ -69,7 +71,7 @@ def _problems(item: Input, value: Any) -> list[str]:
     import jsonschema
 
     validator = jsonschema.Draft202012Validator(item.json_schema())
-    return [f"{item.name}: {error.message}" for error in validator.iter_errors(value)]
+    return [error.message for error in validator.iter_errors(value)]
 
 
 def _article(kind: str) -> str:

@@ -12,12 +12,23 @@ from collections.abc import Callable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
-from airflow_llm_provider.errors import AuthenticationError, InvalidRequest, ModelNotFound, StepError
+from airflow_llm_provider.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ExpressionError,
+    InvalidRequest,
+    ModelNotFound,
+    StepError,
+)
 from airflow_llm_provider.workflow.model import Retry
 
-__all__ = ["retrying"]
+__all__ = ["HOPELESS", "LONGEST_WAIT", "retrying"]
 
-_HOPELESS = (AuthenticationError, InvalidRequest, ModelNotFound)
+HOPELESS = (AuthenticationError, InvalidRequest, ModelNotFound, ConfigurationError, ExpressionError)
+"""What fails again however often it is tried."""
+
+LONGEST_WAIT = 3600.0
+"""Seconds; the longest ``Retry-After`` that is waited for, after which the step fails and says what was asked of it."""
 
 
 def retrying(retry: Retry, before_sleep: Callable[[int, BaseException, float], None]) -> AsyncRetrying:
@@ -32,7 +43,9 @@ def retrying(retry: Retry, before_sleep: Callable[[int, BaseException, float], N
     """
 
     def worth_another(error: BaseException) -> bool:
-        if not isinstance(error, StepError) or isinstance(error, _HOPELESS):
+        if not isinstance(error, StepError) or isinstance(error, HOPELESS):
+            return False
+        if (error.retry_after or 0) > LONGEST_WAIT:
             return False
         return any(kind.__name__ in retry.errors for kind in type(error).__mro__)
 

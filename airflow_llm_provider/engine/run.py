@@ -150,6 +150,9 @@ async def _run_steps(
         sorter.done(result.step_id)
         ready.extend(sorter.get_ready())
 
+    def cancelled(result: StepResult) -> None:
+        ended[result.step_id] = result
+
     try:
         while ready or running:
             while ready and len(running) < limit:
@@ -160,7 +163,8 @@ async def _run_steps(
                     runtime.observer.step_finished(step, result)
                     end(result)
                     continue
-                task = asyncio.create_task(run_step(step, scope, runtime), name=step.id)
+                running_step = run_step(step, scope, runtime, when_cancelled=cancelled)
+                task = asyncio.create_task(running_step, name=step.id)
                 task.add_done_callback(finished.put_nowait)
                 running.add(task)
             if running:

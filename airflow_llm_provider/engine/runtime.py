@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from types import TracebackType
 
@@ -12,14 +13,19 @@ from airflow_llm_provider.clients.base import ChatClient, Credentials
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.observer import Observer
 
-__all__ = ["CredentialsLookup", "Runtime"]
+__all__ = ["CredentialsLookup", "Runtime", "environment_secret"]
 
 CredentialsLookup = Callable[[str, "str | None"], Credentials]
 """Provider and connection id (None: the provider's default) to credentials."""
 
 
-def _no_secret(key: str) -> str | None:
-    return None
+def environment_secret(key: str) -> str | None:
+    """Look a secret up where Airflow looks for its variables first: ``AIRFLOW_VAR_<KEY>``.
+
+    Args:
+        key: The secret's name.
+    """
+    return os.environ.get(f"AIRFLOW_VAR_{key.upper()}")
 
 
 class Runtime:
@@ -28,7 +34,7 @@ class Runtime:
     Args:
         settings: What ``orchestrator.yaml`` says of execution.
         credentials: Finds a provider's credentials; by default ``orchestrator.yaml``, then the provider's usual variables.
-        secret: Looks up ``secrets.<key>``.
+        secret: Looks up ``secrets.<key>``, giving None for one that does not exist; by default in the environment.
         observer: Hears what happens.
         offline: Whether the provider ``scripted`` answers in place of every other: nothing is sent, and nothing is paid.
     """
@@ -38,7 +44,7 @@ class Runtime:
         *,
         settings: Settings | None = None,
         credentials: CredentialsLookup | None = None,
-        secret: Callable[[str], str | None] = _no_secret,
+        secret: Callable[[str], str | None] = environment_secret,
         observer: Observer | None = None,
         offline: bool = False,
     ) -> None:

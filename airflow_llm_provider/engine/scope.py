@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.names import Names, Path
 from airflow_llm_provider.workflow.values import get_item
 
@@ -101,10 +102,18 @@ class Scope:
         return replace(self, secret=lambda key: MASK)
 
     def noting_secrets(self, noted: set[str]) -> Scope:
-        """Give the same scope, which adds every secret that a reference resolves to ``noted``."""
+        """Give the same scope, which adds every secret that a reference resolves to ``noted``.
 
-        def look_up(key: str) -> str | None:
+        Resolving one that does not exist raises :class:`ConfigurationError`: an empty key is nothing to call a service with.
+        """
+
+        def look_up(key: str) -> str:
             value = self.secret(key)
+            if value is None:
+                raise ConfigurationError(
+                    f"there is no secret {key!r}; add it to Airflow's variables or secrets backend, "
+                    f"or set AIRFLOW_VAR_{key.upper()}"
+                )
             if value:
                 noted.add(value)
             return value

@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
 from airflow_llm_provider.engine.executor import Executor, StepContext, find_executor
+from airflow_llm_provider.engine.masking import hide
 from airflow_llm_provider.engine.meter import Meter
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.retry import retrying
 from airflow_llm_provider.engine.runtime import Runtime
-from airflow_llm_provider.engine.scope import MASK, Scope
+from airflow_llm_provider.engine.scope import Scope
 from airflow_llm_provider.errors import InvalidRequest, TimeoutError
 from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.model import Step
@@ -40,13 +41,16 @@ def render_inputs(step: Step, scope: Scope) -> dict[str, Any]:
     return {name: render(value, scope) for name, value in step.inputs.items()}
 
 
-async def run_step(step: Step, scope: Scope, runtime: Runtime) -> StepResult:
+async def run_step(
+    step: Step, scope: Scope, runtime: Runtime, *, when_cancelled: Callable[[StepResult], None] | None = None
+) -> StepResult:
     """Run one step to its end: condition, inputs, tries, outputs.
 
     Args:
         step: The step.
         scope: What its references resolve to; the steps it waits for have ended.
         runtime: Clients, settings and the observer.
+        when_cancelled: Takes the result of a step that is cancelled, which raises.
 
     Returns:
         The result, whether completed, failed or skipped; only being cancelled raises.
@@ -70,7 +74,7 @@ async def run_step(step: Step, scope: Scope, runtime: Runtime) -> StepResult:
         config = {name: render(value, scope.masked()) for name, value in step.inputs.items() if name in _CONFIG}
         executor = find_executor(step.executor)()
         inputs = _validated(executor, rendered)
-        timeout = step.timeout or runtime.settings.task_timeout
+        timeout = runtime.settings.task_timeout if step.timeout is None else step.timeout
 
         def before_sleep(attempt: int, error: BaseException, wait: float) -> None:
             runtime.observer.step_retrying(step, attempt, error, wait)
@@ -78,16 +82,32 @@ async def run_step(step: Step, scope: Scope, runtime: Runtime) -> StepResult:
         async for attempt in retrying(step.retry or runtime.settings.retry, before_sleep):
             with attempt:
                 attempts = attempt.retry_state.attempt_number
-                context = StepContext(step, runtime, meter, attempts, scope.run.id, str(scope.workflow.get("name", "")))
+                workflow = str(scope.workflow.get("name", ""))
+                context = StepContext(step, runtime, meter, attempts, scope.run.id, workflow, secrets)
                 outputs = await _one_try(executor, inputs, context, timeout)
+    except asyncio.CancelledError:
+        # The run is over; what the step has spent until now is part of its account all the same.
+        result = StepResult(
+            step.id,
+            "failed",
+            error="CancelledError: the run ended before the step did",
+            attempts=attempts,
+            execution_time=(time.perf_counter() - started) * 1000,
+            usage=meter.total(attempts),
+            config=config,
+        )
+        runtime.observer.step_finished(step, result)
+        if when_cancelled is not None:
+            when_cancelled(result)
+        raise
     except Exception as error:
         failure = error
     result = StepResult(
         step.id,
         state="completed" if failure is None else "failed",
         # Whoever was given a secret may repeat it: a provider in its error, a model in its answer.
-        outputs={} if failure else {name: _hidden(outputs.get(key), secrets) for name, key in step.outputs.items()},
-        error=None if failure is None else _hidden(f"{type(failure).__name__}: {failure}", secrets),
+        outputs={} if failure else {name: hide(outputs.get(key), secrets) for name, key in step.outputs.items()},
+        error=None if failure is None else hide(f"{type(failure).__name__}: {failure}", secrets),
         attempts=attempts,
         execution_time=(time.perf_counter() - started) * 1000,
         usage=meter.total(attempts),
@@ -99,18 +119,6 @@ async def run_step(step: Step, scope: Scope, runtime: Runtime) -> StepResult:
 
 
 _CONFIG = frozenset({"provider", "model", "temperature", "max_tokens", "top_p", "stop", "seed"})
-
-
-def _hidden(value: Any, secrets: Collection[str]) -> Any:
-    if isinstance(value, str):
-        for secret in sorted(secrets, key=len, reverse=True):
-            value = value.replace(secret, MASK)
-        return value
-    if isinstance(value, dict):
-        return {key: _hidden(member, secrets) for key, member in value.items()} if secrets else value
-    if isinstance(value, list):
-        return [_hidden(item, secrets) for item in value] if secrets else value
-    return value
 
 
 def _validated(executor: Executor[Any], rendered: Mapping[str, Any]) -> Any:
@@ -127,7 +135,11 @@ def _validated(executor: Executor[Any], rendered: Mapping[str, Any]) -> Any:
 async def _one_try(
     executor: Executor[Any], inputs: Any, context: StepContext, timeout: float | None
 ) -> Mapping[str, Any]:
+    started = time.monotonic()
     try:
         return await asyncio.wait_for(executor.run(inputs, context), timeout)
-    except asyncio.TimeoutError:
+    except asyncio.TimeoutError as error:
+        # Since Python 3.11 this is also what a socket raises, long before our own limit.
+        if timeout is None or time.monotonic() - started < timeout:
+            raise TimeoutError(str(error) or "something that the step waited for took too long") from error
         raise TimeoutError(f"one try took longer than {timeout:g} s") from None

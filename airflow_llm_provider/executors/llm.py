@@ -15,8 +15,11 @@ from airflow_llm_provider.workflow.values import to_text
 
 __all__ = ["LLM", "LLMInputs"]
 
-Text = Annotated[str, BeforeValidator(lambda value: value if value is None else to_text(value))]
-"""A text; another value is written as a template would write it."""
+Text = Annotated[str, BeforeValidator(to_text)]
+"""A text; another value is written as a template would write it, null as empty text."""
+
+OptionalText = Annotated[str | None, BeforeValidator(to_text)]
+"""The same for an input that need not be given."""
 
 
 class ChatTurn(BaseModel):
@@ -50,9 +53,9 @@ class LLMInputs(Inputs):
 
     provider: str
     model: str
-    prompt: Text | None = None
+    prompt: OptionalText = None
     messages: list[ChatTurn] | None = Field(default=None, min_length=1)
-    system: Text | None = None
+    system: OptionalText = None
     temperature: float | None = Field(default=None, ge=0, le=2)
     max_tokens: int | None = Field(default=None, ge=1)
     top_p: float | None = Field(default=None, gt=0, le=1)

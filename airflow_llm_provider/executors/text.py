@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.executors.functions import normalize, regex_extract, truncate
-from airflow_llm_provider.executors.llm import Text
+from airflow_llm_provider.executors.llm import OptionalText
 
 __all__ = ["TextTransform", "TextTransformInputs"]
 
@@ -28,10 +28,10 @@ class TextTransformInputs(Inputs):
     """
 
     operation: Literal["normalize", "truncate", "template", "extract"] = "normalize"
-    prompt: Text | None = None
-    text: Text | None = None
+    prompt: OptionalText = None
+    text: OptionalText = None
     max_length: int | None = Field(default=None, ge=1)
-    template: Text | None = None
+    template: OptionalText = None
     pattern: str | None = None
 
     @model_validator(mode="after")

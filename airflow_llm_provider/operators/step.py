@@ -14,13 +14,14 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator, Variable
-from airflow.sdk.exceptions import AirflowException, AirflowRuntimeError, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError, AirflowSkipException
 from airflow.sdk.log import mask_secret
 
 from airflow_llm_provider.config.settings import load_settings
 from airflow_llm_provider.engine.inputs import bind_inputs
 from airflow_llm_provider.engine.observer import Observer
-from airflow_llm_provider.engine.result import StepResult
+from airflow_llm_provider.engine.result import StepResult, StepState
+from airflow_llm_provider.engine.retry import HOPELESS
 from airflow_llm_provider.engine.run import step_scope, workflow_outputs
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Run, Scope
@@ -42,6 +43,15 @@ USAGE_XCOM = "llm_usage"
 """XCom with what the model calls of a step cost, whether it completed or failed."""
 
 
+_STEP_STATES: Mapping[str | None, StepState] = {
+    "success": "completed",
+    "failed": "failed",
+    "skipped": "skipped",
+    "running": "running",
+}
+"""Airflow's state of a task to the step's; every other one is ``pending``."""
+
+
 class TaskResults:
     """The results of other tasks of the run, pulled from XCom one by one when a reference needs them.
 
@@ -60,8 +70,13 @@ class TaskResults:
         return self._pull(step_id, "return_value")
 
     def record(self, step_id: str) -> Mapping[str, Any] | None:
-        """Give a step's record; a task that left none although those before it have ended was skipped."""
-        return self._pull(step_id, STEP_XCOM) or {"state": "skipped"}
+        """Give a step's record; of a task that left none (it was skipped, killed, or never ran), Airflow knows the state."""
+        return self._pull(step_id, STEP_XCOM) or {"state": self._state(step_id)}
+
+    def _state(self, step_id: str) -> str:
+        task_id = self._task_ids[step_id]
+        states = self._ti.get_task_states(dag_id=self._ti.dag_id, task_ids=[task_id], run_ids=[self._ti.run_id])
+        return _STEP_STATES.get(states.get(self._ti.run_id, {}).get(task_id), "pending")
 
     def _pull(self, step_id: str, key: str) -> Mapping[str, Any] | None:
         at = (step_id, key)
@@ -181,7 +196,10 @@ class WorkflowStepOperator(_WorkflowOperator):
         if result.usage is not None:
             ti.xcom_push(USAGE_XCOM, result.usage.to_dict())
         if result.state == "failed":
-            raise AirflowException(f"step {self.step.id!r} failed: {result.error}") from result.exception
+            # What can never succeed is not tried again by Airflow either.
+            hopeless = isinstance(result.exception, HOPELESS)
+            failure = AirflowFailException if hopeless else AirflowException
+            raise failure(f"step {self.step.id!r} failed: {result.error}") from result.exception
         return dict(result.outputs)
 
     async def _run(self, context: Context) -> StepResult:

@@ -37,6 +37,7 @@ _NO = frozenset({"", "false", "0", "no"})
 _WORDS = frozenset({"yes", "no", "true", "false"})
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|"""
 _BLOCK = re.compile(_QUOTED + r"(\{\{\{\{|\{\{~?[#^>])", re.DOTALL)
+_PROSE = re.compile(r"\w+(?:[ ,.;:!?'-]+\w+)+[.!?]?")
 _OPERATOR = re.compile(r"==|!=|<|>|&&|\|\|")
 
 
@@ -93,6 +94,8 @@ def parse_condition(source: str | bool | int | float, known: Callable[[str], boo
     """
     if not isinstance(source, str):
         return Condition((), (), Literal(source))
+    if _PROSE.fullmatch(source.strip()):
+        return Condition((), (f"{source!r} is only text, and so always true",), Literal(True))
     root = _parse(source)
     reader = _Reader(known)
     root = reader.read(root)
@@ -193,19 +196,32 @@ class _Reader:
                 f"{node.value!r} is in quotes and therefore not filled in; write it without the quotes"
             )
         elif isinstance(node, Binary) and node.op in ("==", "!="):
-            left, right = self.operand(node.left), self.operand(node.right)
+            left, right = self.left_operand(node), self.operand(node.right)
             if isinstance(left, _Filled) or isinstance(right, _Filled):
                 return _Equality(node.op, left, right)
             return dataclasses.replace(node, left=left, right=right)
         return _rebuild(node, self.read)
 
+    def left_operand(self, node: Binary) -> Node:
+        # `kind == 'urgent'` and `kind == urgent` compare something with a text, so that something is not a text itself.
+        if isinstance(node.right, Literal) or (self.is_word(node.left) and self.is_word(node.right)):
+            return self.read(node.left)
+        return self.operand(node.left)
+
     def operand(self, node: Node) -> Node:
-        if self.known is not None and isinstance(node, Name) and len(node.path) == 1:
+        if isinstance(node, Name) and self.is_word(node):
             word = str(node.path[0])
-            if not self.known(word):
-                self.warnings.append(f"{word!r} names nothing and is read as text; write {word!r} in quotes")
-                return _Word(word)
+            self.warnings.append(f"{word!r} names nothing and is read as text; write {word!r} in quotes")
+            return _Word(word)
         return self.read(node)
+
+    def is_word(self, node: Node) -> bool:
+        return (
+            self.known is not None
+            and isinstance(node, Name)
+            and len(node.path) == 1
+            and not self.known(str(node.path[0]))
+        )
 
 
 def _rebuild(node: Node, change: Callable[[Node], Node]) -> Node:

@@ -15,7 +15,8 @@ from typing import Any
 from lark import Lark, Token, Transformer, UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, UnexpectedToken, v_args
 
 from airflow_llm_provider.errors import ExpressionError
-from airflow_llm_provider.workflow.functions import FUNCTIONS, closest
+from airflow_llm_provider.spelling import nearest
+from airflow_llm_provider.workflow.functions import FUNCTIONS
 from airflow_llm_provider.workflow.syntax import Binary, Braces, Call, Literal, Member, Name, Node, Unary
 
 __all__ = ["parse", "unquote"]
@@ -130,7 +131,7 @@ class _Builder(Transformer[Token, Node]):
     def call(self, name: Token, *arguments: Node) -> Node:
         function = FUNCTIONS.get(name)
         if function is None:
-            near = closest(name, FUNCTIONS)
+            near = nearest(name, FUNCTIONS)
             hint = f"did you mean {near!r}?" if near else f"there are {', '.join(FUNCTIONS)}"
             raise ExpressionError(f"unknown function {str(name)!r}; {hint}", name.start_pos)
         if len(arguments) < function.least or (function.most is not None and len(arguments) > function.most):

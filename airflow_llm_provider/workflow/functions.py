@@ -6,16 +6,15 @@ file must not be able to fill the memory of the worker that evaluates it.
 
 from __future__ import annotations
 
-import json
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from airflow_llm_provider.errors import ExpressionError
-from airflow_llm_provider.workflow.values import describe, equal, to_json, to_text
+from airflow_llm_provider.workflow.values import describe, equal, from_json, to_json, to_text
 
-__all__ = ["FUNCTIONS", "MAX_ITEMS", "MAX_TEXT", "Function", "calculate", "closest", "negate"]
+__all__ = ["FUNCTIONS", "MAX_ITEMS", "MAX_TEXT", "Function", "calculate", "negate"]
 
 MAX_TEXT = 10_000_000
 """Most characters that a computed text may have."""
@@ -71,21 +70,6 @@ def calculate(op: str, left: object, right: object) -> object:
     if op in "/%" and right == 0:
         raise ExpressionError(f"division by zero in {op!r}")
     return _number(_arithmetic(op, left, right))
-
-
-def closest(word: str, known: Iterable[str]) -> str | None:
-    """Give the known word that a misspelt one most likely means, whatever their case; None if none is near.
-
-    Args:
-        word: The word as written.
-        known: The right ones.
-    """
-    # Errors only: not worth importing for every process that renders a template.
-    import difflib
-
-    by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1)
-    return by_lower[near[0]] if near else None
 
 
 def negate(value: object) -> float:
@@ -214,17 +198,10 @@ def _from_json(text: object) -> object:
     if not isinstance(text, str):
         raise _wrong("fromJson", "text", text)
 
-    def refuse(name: str) -> object:
-        raise ExpressionError(f"'fromJson' got {name}, which is no JSON")
-
     try:
-        return json.loads(text, parse_constant=refuse, parse_float=_parse_float)
-    except (ValueError, RecursionError) as error:
+        return from_json(text)
+    except ValueError as error:
         raise ExpressionError(f"'fromJson' got text that is no JSON: {error}") from None
-
-
-def _parse_float(text: str) -> float:
-    return _number(float(text))
 
 
 def _length(value: object) -> int:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from airflow_llm_provider.errors import ExpressionError
+from airflow_llm_provider.spelling import nearest
 from airflow_llm_provider.workflow.blocks import Body, Embedded, Output, Text, Visit, Writer, render
-from airflow_llm_provider.workflow.functions import closest
 from airflow_llm_provider.workflow.handlebars_parser import Parser
 from airflow_llm_provider.workflow.mustaches import Scope
 from airflow_llm_provider.workflow.syntax import Reference, Resolver
@@ -77,7 +77,7 @@ def parse(source: str) -> Program:
     parser.run()
     for name, offset in parser.used:
         if name not in parser.partials:
-            near = closest(name, parser.partials)
+            near = nearest(name, parser.partials)
             hint = f"did you mean {near!r}?" if near else f'define it with {{{{#*inline "{name}"}}}}'
             raise ExpressionError(f"unknown partial {name!r}; {hint}", offset)
     body = tuple(parser.nodes)

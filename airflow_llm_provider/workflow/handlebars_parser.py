@@ -6,9 +6,9 @@ import re
 from dataclasses import dataclass, field
 
 from airflow_llm_provider.errors import ExpressionError
+from airflow_llm_provider.spelling import nearest
 from airflow_llm_provider.workflow import expressions
 from airflow_llm_provider.workflow.blocks import Body, Each, Embedded, If, Node, Output, Partial, Text, With
-from airflow_llm_provider.workflow.functions import closest
 from airflow_llm_provider.workflow.mustaches import IDENTIFIER, Constant, Value, call, make_path, read_values
 
 __all__ = ["Parser"]
@@ -214,7 +214,7 @@ class Parser:
             self._push(_Block("inline", begin, self.nodes, names=(str(values[0].value),)))
             return
         if kind not in _BLOCKS:
-            near = closest(kind, _BLOCKS)
+            near = nearest(kind, _BLOCKS)
             hint = f"did you mean '#{near}'?" if near else f"there are {', '.join('#' + name for name in _BLOCKS)}"
             raise ExpressionError(f"unknown block '#{kind}'; {hint}", begin)
         names: tuple[str, ...] = ()

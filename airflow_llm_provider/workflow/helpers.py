@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_llm_provider.workflow.functions import FUNCTIONS, Function, closest
+from airflow_llm_provider.spelling import nearest
+from airflow_llm_provider.workflow.functions import FUNCTIONS, Function
 from airflow_llm_provider.workflow.values import compare, get_item, truthy
 
 __all__ = ["HELPERS", "find_problem"]
@@ -22,7 +23,7 @@ def find_problem(name: str, given: int) -> str:
     if helper is None:
         if name in FUNCTIONS:
             return f"unknown helper {name!r}; it is a function of expressions: write ${{{{ {name}(…) }}}}"
-        near = closest(name, HELPERS)
+        near = nearest(name, HELPERS)
         hint = f"did you mean {near!r}?" if near else f"there are {', '.join(HELPERS)}"
         return f"unknown helper {name!r}; {hint}"
     if given < helper.least or (helper.most is not None and given > helper.most):

@@ -230,14 +230,3 @@ class Workflow:
     max_parallel: int | None = None
     airflow: Mapping[str, Any] = field(default_factory=dict)
     location: DocumentPath = ()
-
-    def step(self, step_id: str) -> Step:
-        """Give the step of that id.
-
-        Raises:
-            KeyError: There is none.
-        """
-        for step in self.steps:
-            if step.id == step_id:
-                return step
-        raise KeyError(step_id)

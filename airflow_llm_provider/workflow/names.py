@@ -12,12 +12,18 @@ from typing import Literal
 
 from airflow_llm_provider.workflow.model import Step, Workflow
 
-__all__ = ["STEP_FIELDS", "Names", "Path", "Target"]
+__all__ = ["STEP_FIELDS", "SYSTEM_FACTS", "WORKFLOW_FACTS", "Names", "Path", "Target"]
 
 Path = tuple[str | int, ...]
 
 STEP_FIELDS = ("state", "error", "metadata", "cost", "tokens", "model", "attempts", "config")
 """What ``tasks.<id>.…`` tells besides ``outputs``."""
+
+SYSTEM_FACTS = ("timestamp", "user", "environment")
+"""What ``system.…`` tells."""
+
+WORKFLOW_FACTS = ("id", "execution_id", "name", "version", "metadata", "outputs", "error", "inputs")
+"""What ``workflow.…`` tells."""
 
 TargetKind = Literal[
     "input",  # one input; name is the input's
@@ -32,8 +38,11 @@ TargetKind = Literal[
     "local",  # item, index
     "unknown_step",  # a step of that id does not exist; step is the id
     "unknown_output",  # the step has no such output; step and name say which
-    "nothing",  # a root without a member, as in `steps`
+    "nothing",  # a root without a member, as in `steps`; name is the root
 ]
+
+
+_ROOTS = frozenset({"workflow", "system", "secrets", "steps", "outputs", "tasks"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,7 @@ class Names:
 
     def __init__(self, workflow: Workflow, *, in_outputs: bool = False, local: Iterable[str] = ()) -> None:
         self.steps: Mapping[str, Step] = {step.id: step for step in workflow.steps}
-        self._inputs = frozenset(item.name for item in workflow.inputs if workflow.declares_inputs)
+        self._inputs = frozenset(item.name for item in workflow.inputs)
         self._results = frozenset(output.name for output in workflow.outputs if in_outputs)
         self._local = frozenset(local)
         self._declaring: dict[str, list[str]] = {}
@@ -77,7 +86,7 @@ class Names:
         return self._declaring.get(output, [])
 
     def is_known(self, name: str) -> bool:
-        """Tell whether a bare name stands for something that the file declares."""
+        """Tell whether a bare name stands for something that the file declares or uses as an input."""
         return name in self._local or name in self._inputs or len(self.steps_declaring(name)) == 1
 
     def locate(self, path: Path) -> Target:
@@ -94,27 +103,21 @@ class Names:
             return Target("local", name=head, rest=rest)
         if head in ("inputs", "input"):
             return Target("input", name=str(rest[0]), rest=rest[1:]) if rest else Target("inputs", name=head)
-        if head == "workflow":
-            return self._locate_in_workflow(rest)
-        if head in ("system", "secrets"):
-            kind: TargetKind = "system" if head == "system" else "secret"
-            return Target(kind, name=str(rest[0]), rest=rest[1:]) if rest else Target("nothing")
-        if head in ("steps", "outputs", "tasks"):
+        if head in _ROOTS and not rest and not self.is_known(head):
+            return Target("nothing", name=head)
+        if head == "workflow" and rest:
+            return self.locate(rest) if rest[0] == "inputs" else Target("workflow", name=str(rest[0]), rest=rest[1:])
+        if head == "system" and rest:
+            return Target("system", name=str(rest[0]), rest=rest[1:])
+        if head == "secrets" and rest:
+            return Target("secret", name=str(rest[0]), rest=rest[1:])
+        if head in ("steps", "outputs", "tasks") and rest:
             return self._locate_in_steps(head, rest)
         if len(declaring := self.steps_declaring(head)) == 1:
             return Target("output", declaring[0], head, rest)
         return Target("input", name=head, rest=rest)
 
-    def _locate_in_workflow(self, path: Path) -> Target:
-        if not path:
-            return Target("nothing")
-        if path[0] == "inputs":
-            return self.locate(path)
-        return Target("workflow", name=str(path[0]), rest=path[1:])
-
     def _locate_in_steps(self, root: str, path: Path) -> Target:
-        if not path:
-            return Target("nothing")
         head, rest = str(path[0]), path[1:]
         if root == "outputs" and head in self._results:
             return Target("result", name=head, rest=rest)

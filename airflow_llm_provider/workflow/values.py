@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Literal
+from typing import Any, Literal
 
 from airflow_llm_provider.errors import ExpressionError
 
-__all__ = ["Comparison", "compare", "describe", "equal", "get_item", "to_json", "to_text", "truthy"]
+__all__ = ["Comparison", "compare", "describe", "equal", "from_json", "get_item", "to_json", "to_text", "truthy"]
 
 Comparison = Literal["<", "<=", ">", ">="]
 
@@ -178,3 +178,27 @@ def _finite(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def from_json(text: str) -> Any:
+    """Read JSON, and nothing that only Python takes for it.
+
+    Args:
+        text: The text.
+
+    Raises:
+        ValueError: It is no JSON, holds a number that no double is, or nests too deep.
+    """
+
+    def refuse(name: str) -> object:
+        raise ValueError(f"{name} is no JSON")
+
+    def number(digits: str) -> float:
+        if not math.isfinite(value := float(digits)):
+            raise ValueError(f"{digits[:40]} is too large a number")
+        return value
+
+    try:
+        return json.loads(text, parse_constant=refuse, parse_float=number)
+    except RecursionError:
+        raise ValueError("it nests too deep") from None

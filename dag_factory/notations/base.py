@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+from typing_extensions import Self
 
+from airflow_llm_provider.clients import is_provider, known_providers
 from airflow_llm_provider.engine.executor import Executor, find_executor
+from airflow_llm_provider.engine.inputs import misfits
 from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.durations import parse_duration
 from airflow_llm_provider.workflow.model import DocumentPath, Input, InputType, Retry, Workflow, slug
+from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.documents import Document
-from dag_factory.problems import Problems
+from dag_factory.models import LONGEST, Model, Text, free_keys
+from dag_factory.problems import UNNAMED, Problems
 
 __all__ = [
-    "Duration",
     "InputModel",
-    "Model",
     "Notation",
     "RetryModel",
-    "Text",
+    "check_provider",
     "executor_of",
-    "free_keys",
+    "read_executor_inputs",
+    "read_inputs",
     "workflow_name",
 ]
-
-
-class Model(BaseModel):
-    """Base of the notations' models: unknown keys are errors, numbers where a text belongs are its text."""
-
-    # A task's process reads one file in one notation, so the others' validators are better built when they are needed.
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True, defer_build=True
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +49,12 @@ class Notation:
     read: Callable[[Document, Problems], Workflow | None]
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration)]
-"""Seconds, written as a number of them or with a unit."""
-
-Text = Annotated[str, Field(min_length=1)]
-"""A text that says something."""
-
-
 def _milliseconds(value: Any) -> Any:
     # A bare number in these keys counts milliseconds, a text has its own unit.
     return value / 1000 if isinstance(value, (int, float)) and not isinstance(value, bool) else parse_duration(value)
 
 
-Milliseconds = Annotated[float, BeforeValidator(_milliseconds), Field(ge=0)]
+Milliseconds = Annotated[float, BeforeValidator(_milliseconds), Field(ge=0, le=LONGEST)]
 
 ErrorName = Literal["RateLimitError", "TimeoutError", "ServiceUnavailable", "ConnectionError", "InvalidOutput"]
 
@@ -124,6 +114,14 @@ def _type_word(word: Any) -> Any:
     return _TYPE_WORDS.get(word, word) if isinstance(word, str) else word
 
 
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"{value!r} is no regular expression: {error}") from None
+    return value
+
+
 class InputModel(Model):
     """A declared input."""
 
@@ -135,12 +133,18 @@ class InputModel(Model):
     enum: list[Any] | None = Field(None, min_length=1)
     minimum: float | None = None
     maximum: float | None = None
-    min_length: int | None = Field(None, validation_alias=AliasChoices("minLength", "min_length"))
-    max_length: int | None = Field(None, validation_alias=AliasChoices("maxLength", "max_length"))
-    pattern: str | None = None
+    min_length: int | None = Field(None, ge=0, validation_alias=AliasChoices("minLength", "min_length"))
+    max_length: int | None = Field(None, ge=0, validation_alias=AliasChoices("maxLength", "max_length"))
+    pattern: Annotated[str, AfterValidator(_pattern)] | None = None
+
+    @model_validator(mode="after")
+    def _default_fits(self) -> Self:
+        if self.default is not None and (problems := misfits(self.input(), self.default)):
+            raise ValueError(f"the default does not fit: {'; '.join(problems)}")
+        return self
 
     def input(self) -> Input:
-        """Give the canonical input."""
+        """Give the canonical input; one with a default need not be given."""
         keywords = {
             "enum": self.enum,
             "minimum": self.minimum,
@@ -150,20 +154,48 @@ class InputModel(Model):
             "pattern": self.pattern,
         }
         schema = {keyword: value for keyword, value in keywords.items() if value is not None}
-        return Input(self.name, self.type, self.required, self.default, self.description, schema)
+        required = self.required and self.default is None
+        return Input(self.name, self.type, required, self.default, self.description, schema)
 
 
-def free_keys(data: Any) -> Any:
-    """Leave out the keys that a file may add for its own purposes (``x-…``)."""
-    if isinstance(data, dict):
-        return {key: value for key, value in data.items() if not (isinstance(key, str) and key.startswith("x-"))}
-    return data
+def read_inputs(declared: Any, path: DocumentPath, problems: Problems) -> tuple[Input, ...]:
+    """Read the declared inputs.
+
+    Args:
+        declared: A list of names and of :class:`InputModel`, or a mapping from a name to a default value or to what else the
+            model says; None when there are none.
+        path: Where it stands in the document.
+        problems: Takes what is wrong.
+    """
+    if isinstance(declared, list):
+        items = [
+            ((*path, index), {"name": item, "required": True} if isinstance(item, str) else item)
+            for index, item in enumerate(declared)
+        ]
+    elif isinstance(declared, dict):
+        items = [
+            ((*path, name), {"name": name, **value} if isinstance(value, dict) else {"name": name, "default": value})
+            for name, value in free_keys(declared).items()
+        ]
+    else:
+        if declared is not None:
+            problems.error("'inputs' must be a list or a mapping", path)
+        return ()
+    inputs: dict[str, Input] = {}
+    for place, item in items:
+        model = problems.validate(InputModel, item, place)
+        if model is None or model.name == UNNAMED:
+            continue
+        if model.name in inputs:
+            problems.error(f"the input {model.name!r} is declared twice", (*place, "name"))
+        inputs.setdefault(model.name, model.input())
+    return tuple(inputs.values())
 
 
 def workflow_name(name: str, path: DocumentPath, problems: Problems) -> str:
     """Give a workflow's DAG id, adding an error when nothing of its name can be in one."""
     dag_id = slug(name)
-    if not dag_id or len(dag_id) > 250:
+    if name != UNNAMED and not 0 < len(dag_id) <= 250:
         problems.error(f"{name!r} cannot name a DAG", path, suggestion="use 1 to 250 letters, digits, '-', '_' and '.'")
     return dag_id
 
@@ -175,3 +207,40 @@ def executor_of(name: str, path: DocumentPath, problems: Problems) -> type[Execu
     except ConfigurationError as error:
         problems.error(str(error), path)
         return None
+
+
+def check_provider(name: Any, path: DocumentPath, problems: Problems, *, also_known: Iterable[str] = ()) -> None:
+    """Add an error when no installed package is a client of that provider.
+
+    Args:
+        name: The provider's name; a template is not known yet, and what is no text is told of elsewhere.
+        path: Where it stands in the document.
+        problems: Takes what is wrong.
+        also_known: Names that the file could have meant as well.
+    """
+    if isinstance(name, str) and not is_template(name) and not is_provider(name):
+        known = {*known_providers(), *also_known}
+        problems.error(f"no provider is called {name!r}", path, suggestion=closest(name, known))
+
+
+def read_executor_inputs(
+    executor: type[Executor[Any]],
+    inputs: Mapping[str, Any],
+    path: DocumentPath,
+    problems: Problems,
+    *,
+    locations: Mapping[str, DocumentPath] | None = None,
+    also_known: Mapping[str, Any] | None = None,
+) -> None:
+    """Check the inputs of a step; a key without a value counts as not given.
+
+    Args:
+        executor: The step's executor.
+        inputs: Its inputs, templates not filled in.
+        path: Where they stand in the document.
+        problems: Takes what is wrong.
+        locations: Where an input stands, if not below ``path``.
+        also_known: Keys beside them that are read elsewhere; for suggestions.
+    """
+    given = {name: value for name, value in inputs.items() if value is not None}
+    problems.validate(executor.Inputs, given, path, locations=locations, also_known=also_known or (), templates=True)

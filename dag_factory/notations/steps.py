@@ -15,26 +15,22 @@ from pydantic import ConfigDict, Field
 from airflow_llm_provider.workflow.model import (
     DEFAULT_OUTPUT,
     DocumentPath,
-    Input,
     Source,
     Step,
     Workflow,
     WorkflowOutput,
     slug,
 )
-from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow
-from dag_factory.diagnostics import closest
 from dag_factory.documents import Document
+from dag_factory.models import Duration, Model, Scalar, Text, TextList, free_keys
 from dag_factory.notations.base import (
-    Duration,
-    InputModel,
-    Model,
     Notation,
     RetryModel,
-    Text,
+    check_provider,
     executor_of,
-    free_keys,
+    read_executor_inputs,
+    read_inputs,
     workflow_name,
 )
 from dag_factory.problems import Problems
@@ -62,9 +58,9 @@ class StepModel(Model):
     type: Text = "llm"
     name: str | None = None
     description: str | None = None
-    depends_on: list[str] | str = Field(default_factory=list)
-    condition: str | bool | int | float | None = None
-    output: list[Text] | Text | None = None
+    depends_on: TextList = Field(default_factory=list)
+    condition: Scalar = None
+    output: TextList = Field(default_factory=list)
     retry: RetryModel | None = None
     timeout_seconds: Duration | None = None
     airflow: AirflowStep | None = None
@@ -83,7 +79,7 @@ class RootModel(Model):
     name: Text
     version: str | None = None
     description: str | None = None
-    inputs: list[InputModel | str] | dict[str, Any] | None = None
+    inputs: Any = None
     providers: dict[str, ProviderModel] = Field(default_factory=dict)
     steps: list[dict[str, Any]] = Field(min_length=1)
     outputs: dict[str, Any] = Field(default_factory=dict)
@@ -96,7 +92,7 @@ class RootModel(Model):
 
 
 def _read(document: Document, problems: Problems) -> Workflow | None:
-    root = problems.validate(RootModel, free_keys(document.data), ())
+    root = problems.validate(RootModel, document.data, ())
     given_steps = document.data.get("steps")
     providers = root.providers if root else {}
     steps = [
@@ -113,7 +109,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         source=Source(document.path, document.text, document.index, STEPS.name),
         version=root.version,
         description=root.description,
-        inputs=_inputs(root.inputs, problems),
+        inputs=read_inputs(root.inputs, ("inputs",), problems),
         declares_inputs=root.inputs is not None,
         outputs=tuple(_output(name, value, problems) for name, value in root.outputs.items()),
         metadata={**root.metadata, "labels": root.labels, "annotations": root.annotations},
@@ -122,19 +118,6 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         max_parallel=root.max_parallel,
         airflow=root.airflow.model_dump(exclude_unset=True),
     )
-
-
-def _inputs(declared: list[InputModel | str] | dict[str, Any] | None, problems: Problems) -> tuple[Input, ...]:
-    """Read the list form, or the mapping from a name to a default value or to a description of the input."""
-    if isinstance(declared, list):
-        return tuple(Input(item, required=True) if isinstance(item, str) else item.input() for item in declared)
-    inputs = []
-    for name, value in (declared or {}).items():
-        given = {"name": name, **value} if isinstance(value, dict) else {"name": name, "default": value}
-        model = problems.validate(InputModel, given, ("inputs", name))
-        if model is not None:
-            inputs.append(model.input())
-    return tuple(inputs)
 
 
 def _output(name: str, value: Any, problems: Problems) -> WorkflowOutput:
@@ -152,21 +135,24 @@ def _read_step(
     data = free_keys(data)
     model = problems.validate(StepModel, data, location)
     kind = data.get("type", "llm")
-    executor = executor_of(kind, (*location, "type"), problems) if isinstance(kind, str) else None
-    inputs = {name: value for name, value in data.items() if name not in StepModel.model_fields}
+    simple = isinstance(kind, (str, int, float))
+    executor = executor_of(str(kind), (*location, "type"), problems) if simple else None
+    own = executor.Inputs.model_fields if executor else {}
+    # Where the executor has an input of a step's key, as `orchestrator:assert` has `condition`, it is the executor's.
+    inputs = {name: value for name, value in data.items() if name not in StepModel.model_fields or name in own}
     if kind == "llm":
         inputs = _with_provider(inputs, providers, location, problems)
     if kind == "transform":
         inputs = _with_references(inputs)
     if executor is not None:
-        problems.validate(executor.Inputs, inputs, location, also_known=StepModel.model_fields, templates=True)
+        read_executor_inputs(executor, inputs, location, problems, also_known=StepModel.model_fields)
     if model is None:
         return None
-    names = [model.output] if isinstance(model.output, str) else model.output or [DEFAULT_OUTPUT]
+    names = model.output or [DEFAULT_OUTPUT]
     given = executor.outputs if executor else tuple(names)
     if len(names) > len(given):
         problems.error(
-            f"step {model.id!r} names {len(names)} outputs, but {kind!r} gives {len(given)}",
+            f"{len(names)} outputs are named, but {kind!r} gives {len(given)}",
             (*location, "output"),
             suggestion=f"in this order: {', '.join(given)}",
         )
@@ -177,8 +163,8 @@ def _read_step(
         executor=model.type,
         inputs=inputs,
         outputs=dict(zip(names, given, strict=False)),
-        depends_on=(model.depends_on,) if isinstance(model.depends_on, str) else tuple(model.depends_on),
-        condition=model.condition,
+        depends_on=tuple(model.depends_on),
+        condition=None if "condition" in own else model.condition,
         retry=model.retry.retry() if model.retry else None,
         timeout=model.timeout_seconds,
         airflow=model.airflow.task_settings() if model.airflow else {},
@@ -193,24 +179,16 @@ def _with_provider(
     """Replace a name from ``providers`` by what it stands for; the step's own keys win."""
     named = providers.get(str(inputs.get("provider")))
     if named is None:
-        if providers and "provider" in inputs and not is_template(str(inputs["provider"])):
-            _check_provider(str(inputs["provider"]), providers, location, problems)
+        if "provider" in inputs:
+            check_provider(inputs["provider"], (*location, "provider"), problems, also_known=providers)
         return inputs
+    check_provider(named.type, ("providers", str(inputs["provider"]), "type"), problems)
     defaults = {"model": named.model, "base_url": named.endpoint, "connection": named.connection}
     return {
         **{name: value for name, value in defaults.items() if value is not None},
         **inputs,
         "provider": named.type,
     }
-
-
-def _check_provider(
-    name: str, providers: Mapping[str, ProviderModel], location: DocumentPath, problems: Problems
-) -> None:
-    # With a `providers` map, a name that is nearly one of it is a slip; any other name is a provider itself.
-    suggestion = closest(name, providers)
-    if suggestion.startswith("did you mean"):
-        problems.warning(f"{name!r} is not in 'providers'", (*location, "provider"), suggestion=suggestion)
 
 
 def _with_references(inputs: dict[str, Any]) -> dict[str, Any]:

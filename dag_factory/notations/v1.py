@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from airflow_llm_provider.engine.executor import Executor
 from airflow_llm_provider.workflow.model import (
@@ -20,18 +20,17 @@ from airflow_llm_provider.workflow.model import (
 )
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow
 from dag_factory.documents import Document
+from dag_factory.models import Duration, Model, Scalar, Text, TextList
 from dag_factory.notations.base import (
-    Duration,
-    InputModel,
-    Model,
     Notation,
     RetryModel,
-    Text,
+    check_provider,
     executor_of,
-    free_keys,
+    read_executor_inputs,
+    read_inputs,
     workflow_name,
 )
-from dag_factory.problems import Problems
+from dag_factory.problems import UNNAMED, Problems
 
 __all__ = ["V1"]
 
@@ -49,7 +48,7 @@ _ID = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def _is_id(value: str) -> str:
-    if not _ID.fullmatch(value):
+    if value != UNNAMED and not _ID.fullmatch(value):
         raise ValueError(f"{value!r} is no id; use letters, digits, '_' and '-'")
     return value
 
@@ -93,6 +92,11 @@ class TaskOutput(Model):
     description: str | None = None
 
 
+TypeOrOutput = Annotated[
+    TaskOutput, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)
+]
+
+
 class Task(Model):
     """One entry of ``spec.tasks``."""
 
@@ -101,10 +105,10 @@ class Task(Model):
     executor: Text
     name: str | None = None
     description: str | None = None
-    depends_on: list[str] = Field(default_factory=list, alias="dependsOn")
-    condition: str | bool | int | float | None = None
+    depends_on: TextList = Field(default_factory=list, alias="dependsOn")
+    condition: Scalar = None
     inputs: dict[str, Any] = Field(default_factory=dict)
-    outputs: dict[str, str | TaskOutput] = Field(default_factory=dict)
+    outputs: dict[str, TypeOrOutput] = Field(default_factory=dict)
     retry: RetryModel | None = None
     retry_policy: RetryModel | None = Field(default=None, alias="retryPolicy")
     timeout: Duration | None = None
@@ -122,7 +126,7 @@ class Output(Model):
 class Spec(Model):
     """``spec``."""
 
-    inputs: list[InputModel] | None = None
+    inputs: Any = None
     tasks: list[dict[str, Any]] = Field(min_length=1)
     outputs: dict[str, Any] = Field(default_factory=dict)
     config: Config = Config()
@@ -147,7 +151,7 @@ class TaskConfig(Model):
 
 
 def _read(document: Document, problems: Problems) -> Workflow | None:
-    root = problems.validate(Root, free_keys(document.data), ())
+    root = problems.validate(Root, document.data, ())
     spec = document.data.get("spec")
     given_tasks = spec.get("tasks") if isinstance(spec, dict) else None
     shared = root.spec.config if root else Config()
@@ -166,7 +170,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         source=Source(document.path, document.text, document.index, V1.name),
         version=metadata.version,
         description=metadata.description,
-        inputs=tuple(item.input() for item in root.spec.inputs or ()),
+        inputs=read_inputs(root.spec.inputs, ("spec", "inputs"), problems),
         declares_inputs=root.spec.inputs is not None,
         outputs=tuple(_output(name, value, problems) for name, value in root.spec.outputs.items()),
         metadata=metadata.model_dump(exclude_none=True),
@@ -188,16 +192,18 @@ def _output(name: str, value: Any, problems: Problems) -> WorkflowOutput:
 
 
 def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, problems: Problems) -> Step | None:
-    data = free_keys(data)
     task = problems.validate(Task, data, location)
     if task is None:
         return None
-    name, implied = _EXECUTORS.get(task.executor) or _provider_executor(task.executor)
-    executor = executor_of(name, (*location, "executor"), problems) if "executor" in data else None
+    at_executor = (*location, "executor")
+    name, implied = _EXECUTORS.get(task.executor) or _provider_executor(task.executor, at_executor, problems)
+    executor = executor_of(name, at_executor, problems) if task.executor != UNNAMED else None
     inputs, locations, config = _flatten(task.inputs, (*location, "inputs"), problems)
+    if name == "llm" and "provider" in inputs:
+        check_provider(inputs["provider"], locations["provider"], problems)
     inputs = {**implied, **inputs}
     if executor is not None:
-        problems.validate(executor.Inputs, inputs, (*location, "inputs"), locations=locations, templates=True)
+        read_executor_inputs(executor, inputs, (*location, "inputs"), problems, locations=locations)
     rules = (task.retry_policy, task.retry, config.retry_policy, config.retry, shared.retry_policy, shared.retry)
     retry = next((rule for rule in rules if rule is not None), None)
     return Step(
@@ -216,9 +222,11 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     )
 
 
-def _provider_executor(written: str) -> tuple[str, Mapping[str, Any]]:
+def _provider_executor(written: str, location: DocumentPath, problems: Problems) -> tuple[str, Mapping[str, Any]]:
     family, _, provider = written.partition(":")
     if family == "llm-forge" and provider and ":" not in provider:
+        aliases = [name.removeprefix("llm-forge:") for name in _EXECUTORS]
+        check_provider(provider, location, problems, also_known=aliases)
         return "llm", {"provider": provider}
     return written, {}
 

@@ -49,15 +49,15 @@ def test_validate_a_folder() -> None:
 
 def test_validate_names_every_error(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
-    bad.write_text("name: x\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n  - {id: a, type: actoin}\n")
+    bad.write_text("name: x\nsteps:\n  - {id: a, provider: openai, model: m, promt: p}\n  - {id: a, type: actoin}\n")
     done = orchestrator("validate", str(bad))
     assert done.returncode == 2
-    assert f"{bad}:3:36: unknown key 'promt'; did you mean 'prompt'?" in done.stderr
+    assert f"{bad}:3:41: unknown key 'promt'; did you mean 'prompt'?" in done.stderr
     assert f"{bad}:4:19: no executor is called 'actoin'; did you mean 'action'?" in done.stderr
     assert "^" in done.stderr
 
 
-WRONG = "name: x\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n"
+WRONG = "name: x\nsteps:\n  - {id: a, provider: openai, model: m, promt: p}\n"
 
 
 def test_validate_for_programs(tmp_path: Path) -> None:
@@ -67,18 +67,18 @@ def test_validate_for_programs(tmp_path: Path) -> None:
     assert told == {
         "path": str(bad),
         "line": 3,
-        "column": 36,
+        "column": 41,
         "severity": "error",
         "message": "unknown key 'promt'",
         "suggestion": "did you mean 'prompt'?",
     }
     github = orchestrator("validate", "--format", "github", str(bad))
-    where = f"file={tmp_path}/bad%2C file.yaml,line=3,col=36"
+    where = f"file={tmp_path}/bad%2C file.yaml,line=3,col=41"
     assert github.stdout == f"::error {where}::unknown key 'promt'; did you mean 'prompt'?\n"
     sarif = json.loads(orchestrator("validate", "--format", "sarif", str(bad)).stdout)
     [result] = sarif["runs"][0]["results"]
     assert (sarif["version"], result["level"]) == ("2.1.0", "error")
-    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 3, "startColumn": 36}
+    assert result["locations"][0]["physicalLocation"]["region"] == {"startLine": 3, "startColumn": 41}
 
 
 def test_validate_sees_a_name_used_twice(tmp_path: Path) -> None:
@@ -185,3 +185,63 @@ def test_version() -> None:
 def test_help_names_every_command() -> None:
     done = orchestrator("--help")
     assert all(name in done.stdout for name in ("validate", "run", "graph", "simulator", "demo", "version"))
+
+
+def test_validate_shows_the_edges_that_references_make(two_steps: Path, tmp_path: Path) -> None:
+    assert "  b waits for a, whose outputs it uses" in orchestrator("validate", str(two_steps)).stdout
+    (tmp_path / "empty").mkdir()
+    done = orchestrator("validate", str(tmp_path / "empty"))
+    assert (done.returncode, done.stdout) == (0, "no workflow file found; their names end in .yaml, .yml or .json\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b'{"x": "\xe9"}', "is not UTF-8"),
+        (b'{"x": ' + b"[" * 100_000, "is not JSON: it nests too deep"),
+        (b'{"x": NaN}', "is not JSON: NaN is no JSON"),
+    ],
+)
+@pytest.mark.parametrize("by_file", [True, False])
+def test_inputs_that_cannot_be_read(
+    two_steps: Path, tmp_path: Path, content: bytes, message: str, by_file: bool
+) -> None:
+    path = tmp_path / "x.input.json"
+    path.write_bytes(content)
+    command = [
+        sys.executable,
+        "-m",
+        "airflow_llm_provider.cli",
+        "run",
+        str(two_steps),
+        "--input",
+        str(path) if by_file else "-",
+    ]
+    done = subprocess.run(command, input=content, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr.decode()
+    assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_half_a_character_does_not_end_the_program(two_steps: Path, output: str) -> None:
+    done = orchestrator("run", str(two_steps), "--input", '{"x": "\\ud800"}', "--output", output)
+    assert (done.returncode, "Traceback" in done.stderr) == (0, False)
+    assert "ud800" in done.stdout
+
+
+def test_a_configuration_that_is_no_mapping(two_steps: Path, tmp_path: Path) -> None:
+    config = tmp_path / "orchestrator.yaml"
+    config.write_text("- a\n")
+    done = orchestrator("run", str(two_steps), "--config", str(config))
+    assert (done.returncode, done.stderr) == (2, f"llm-orchestrator: {config}: the file must be a mapping\n")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without a name")
+def test_a_user_without_a_name() -> None:
+    program = "import os; from airflow_llm_provider.cli.run import _user; os.setuid(54321); print(_user())"
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("USER", "LOGNAME", "LNAME", "USERNAME")
+    }
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
+    assert (done.stdout, done.stderr) == ("54321\n", "")

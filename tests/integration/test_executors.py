@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -17,6 +19,71 @@ from dag_factory import read_text
 def server() -> Iterator[SimulatorServer]:
     with SimulatorServer() as simulator:
         yield simulator
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Sends every caller elsewhere, or repeats what it was told in an error."""
+
+    def do_GET(self) -> None:
+        if self.path.startswith("/moved"):
+            self.send_response(302)
+            self.send_header("location", "/here?token=hidden-token")
+            self.end_headers()
+        elif self.path.startswith("/here"):
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b'{"found": true}')
+        elif self.path.startswith("/circle"):
+            self.send_response(302)
+            self.send_header("location", "/circle")
+            self.end_headers()
+        else:
+            self.send_response(403)
+            self.end_headers()
+            self.wfile.write(
+                f"no: {self.path} {self.headers.get('authorization')} {self.headers.get('x-flag')}".encode()
+            )
+
+    do_POST = do_GET  # noqa: N815 - the name that the library calls
+
+    def log_message(self, *_: object) -> None:
+        """Stay silent."""
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{listening.server_port}"
+        listening.shutdown()
+        thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "error"),
+    [
+        ("/moved", "GET", None),
+        ("/moved", "POST", "a: InvalidRequest: 127.0.0.1 answered 302 and redirects to /here; write that address"),
+        ("/circle", "GET", "a: InvalidRequest: 127.0.0.1 redirects in a circle"),
+    ],
+)
+async def test_redirects(elsewhere: str, path: str, method: str, error: str | None) -> None:
+    result = await run(
+        f"name: x\nsteps:\n  - {{id: a, type: 'http:request', method: {method}, url: '{elsewhere}{path}'}}\n"
+    )
+    assert result.error == error
+    if error is None:
+        assert result.outputs["a"] == {"output": {"found": True}}
+
+
+async def test_what_a_server_repeats_holds_no_secret(elsewhere: str) -> None:
+    step = (
+        f"id: a, type: 'http:request', url: '{elsewhere}/key-in-the-path/x?token=token-in-query', "
+        "headers: {authorization: Bearer token-in-header, x-flag: on}"
+    )
+    result = await run(f"name: x\nsteps:\n  - {{{step}}}\n")
+    assert result.error == "a: AuthenticationError: 127.0.0.1 answered 403: no: /***/x?token=*** *** on"
 
 
 async def run(text: str, **inputs: object) -> RunResult:
@@ -83,3 +150,13 @@ async def test_assert(score: float, error: str | None) -> None:
     result = await run(ASSERT, score=score)
     assert result.error == error
     assert result.steps["gate"].attempts == 1
+
+
+async def test_assert_in_the_steps_notation() -> None:
+    text = """
+name: x
+steps:
+  - {id: gate, type: "orchestrator:assert", condition: "${{ score >= 0.75 }}", error_message: "only {{ score }}"}
+"""
+    assert (await run(text, score=0.8)).state == "completed"
+    assert (await run(text, score=0.5)).error == "gate: AssertionFailed: only 0.5"

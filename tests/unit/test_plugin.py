@@ -12,8 +12,10 @@ from airflow_llm_provider.plugin import LLMProviderPlugin, PRELOADED
 class {component}:
     pass
 
+before = {{*sys.modules}}
 LLMProviderPlugin.listeners[0].on_starting(component={component}())
-print(all(name in sys.modules for name in PRELOADED), [name for name in ("openai", "anthropic", "boto3") if name in sys.modules])
+print(all(name in sys.modules for name in PRELOADED), len({{*PRELOADED}} & ({{*sys.modules}} - before)) > 0,
+      [name for name in ("openai", "anthropic", "boto3") if name in sys.modules])
 """
 
 
@@ -25,8 +27,8 @@ def preloads(component: str) -> str:
 
 
 def test_components_preload_what_their_forks_need_and_no_vendor_sdk() -> None:
-    assert preloads("Job") == "True []"
+    assert preloads("Job") == "True True []"
 
 
 def test_a_task_process_preloads_nothing() -> None:
-    assert preloads("TaskRunnerMarker") == "False []"
+    assert preloads("TaskRunnerMarker") == "False False []"

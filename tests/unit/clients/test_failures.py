@@ -29,7 +29,11 @@ def test_failure() -> None:
     body = {"error": {"message": "slow down, key-12345", "type": "requests", "code": "rate_limit_exceeded"}}
     error = failure("host", 429, body, headers={"retry-after": "2"}, secrets=["key-12345"])
     assert type(error) is errors.RateLimitError
-    assert (str(error), error.status, error.retry_after) == ("host answered 429: slow down, ***", 429, 2.0)
+    assert (str(error), error.status, error.retry_after) == (
+        "host answered 429: slow down, *** (it asks for a wait of 2 s)",
+        429,
+        2.0,
+    )
 
 
 def test_a_long_message_is_cut_after_the_secret_is_hidden() -> None:

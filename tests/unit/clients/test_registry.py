@@ -18,7 +18,7 @@ from airflow_llm_provider.errors import ConfigurationError
 
 
 def test_public_names() -> None:
-    assert clients.__all__ == ["chat_client", "environment_credentials", "known_providers"]
+    assert clients.__all__ == ["chat_client", "environment_credentials", "is_provider", "known_providers"]
     assert {"openai", "anthropic", "scripted"} <= set(known_providers())
     assert known_providers() == sorted(known_providers())
 

@@ -164,11 +164,11 @@ def test_a_name_used_twice_is_an_error_and_the_first_runs(folder: Path) -> None:
 def test_a_workflow_that_airflow_refuses_takes_no_other_with_it(folder: Path) -> None:
     (folder / "bad.yaml").unlink()
     (folder / "scheduled.yaml").write_text(
-        "name: scheduled\nairflow: {schedule: '@daily'}\ninputs: [{name: n, required: true}]\n"
+        "name: scheduled\nairflow: {executor: NoSuchExecutor}\n"
         "steps:\n  - {id: a, type: action, action: log, message: m}\n"
     )
     assert [*load_dags(folder)] == ["flow-0", "flow-1", "flow-2"]
-    with pytest.raises(WorkflowErrors, match=r"scheduled\.yaml:1:1: Airflow cannot make a DAG of 'scheduled'"):
+    with pytest.raises(WorkflowErrors, match=r"scheduled\.yaml:2:10: Airflow cannot make a DAG of 'scheduled'"):
         raise_errors(folder)
 
 

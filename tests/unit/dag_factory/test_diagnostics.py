@@ -34,7 +34,7 @@ CASES = [
     Case("empty steps", "name: x\nsteps: []\n"),
     Case("no name", STEP),
     Case("unknown key", "nmae: x\nname: y\n" + STEP),
-    Case("unknown key of a step", "name: x\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n"),
+    Case("unknown key of a step", "name: x\nsteps:\n  - {id: a, provider: openai, model: m, promt: p}\n"),
     Case(
         "several at once",
         """\
@@ -59,16 +59,16 @@ CASES = [
         """,
     ),
     Case("unknown type", "name: x\nsteps:\n  - {id: a, type: llm_call, prompt: p}\n"),
-    Case("no prompt", "name: x\nsteps:\n  - {id: a, provider: o, model: m}\n"),
-    Case("no model", "name: x\nsteps:\n  - {id: a, provider: o, prompt: p}\n"),
-    Case("wrong type", "name: x\nsteps:\n  - {id: a, provider: o, model: m, prompt: p, max_tokens: hot}\n"),
-    Case("out of range", "name: x\nsteps:\n  - {id: a, provider: o, model: m, prompt: p, temperature: 2.5}\n"),
+    Case("no prompt", "name: x\nsteps:\n  - {id: a, provider: openai, model: m}\n"),
+    Case("no model", "name: x\nsteps:\n  - {id: a, provider: openai, prompt: p}\n"),
+    Case("wrong type", "name: x\nsteps:\n  - {id: a, provider: openai, model: m, prompt: p, max_tokens: hot}\n"),
+    Case("out of range", "name: x\nsteps:\n  - {id: a, provider: openai, model: m, prompt: p, temperature: 2.5}\n"),
     Case(
         "too many outputs",
         "name: x\nsteps:\n  - {id: a, type: action, action: log, message: m, output: [r, s]}\n",
     ),
     Case("no duration", "name: x\ntimeout_seconds: soon\n" + STEP),
-    Case("retry", "name: x\nsteps:\n  - {id: a, provider: o, model: m, prompt: p, retry: {max_atempts: 3}}\n"),
+    Case("retry", "name: x\nsteps:\n  - {id: a, provider: openai, model: m, prompt: p, retry: {max_atempts: 3}}\n"),
     Case(
         "duplicate id",
         "name: x\nsteps:\n  - {id: a, type: action, action: x}\n  - {id: a, type: action, action: x}\n",
@@ -152,6 +152,131 @@ CASES = [
               executor: llm-frge:claude-api
         """,
     ),
+    Case("no cron", "name: x\nairflow: {schedule: 'every day', timezone: Mars/Base, start_date: soon}\n" + STEP),
+    Case("no preset", "name: x\nairflow: {schedule: '@dayly', tags: ['" + "t" * 101 + "']}\n" + STEP),
+    Case("continuous", "name: x\nairflow: {schedule: '@continuous'}\n" + STEP),
+    Case(
+        "airflow in v1",
+        "apiVersion: orchestrator.llm/v1\nkind: Workflow\nmetadata: {name: x}\nspec:\n  airflow: {retries: -1}\n"
+        "  tasks: [{id: a, executor: action, inputs: {action: x}, airflow: {trigger_rule: al_done, retry_delay: 2d}}]\n",
+    ),
+    Case(
+        "schedule without defaults",
+        "name: x\nairflow: {schedule: '@daily'}\ninputs: [{name: n, required: true}, m]\n" + STEP,
+    ),
+    Case(
+        "too long and too short",
+        "name: x\ntimeout_seconds: 1e30\n" + STEP.replace("prompt: p", "prompt: p, timeout_seconds: 0"),
+    ),
+    Case("ids too long", "name: " + "n" * 251 + "\n" + STEP.replace("id: a", "id: " + "i" * 251)),
+    Case(
+        "inputs",
+        """\
+        name: x
+        inputs:
+          - {name: a, type: integer, default: many}
+          - {name: b, enum: [x, y], default: z}
+          - {name: c, pattern: "("}
+          - {name: d, minLenght: 1}
+          - d
+          - {name: d, minLength: -1}
+          - 5
+          - {type: string}
+          - {name: e, type: strin}
+        steps:
+          - {id: a, provider: openai, model: m, prompt: p}
+        """,
+    ),
+    Case("inputs as a mapping", "name: x\ninputs: {a: {type: integer, default: many}, b: {enum: []}}\n" + STEP),
+    Case("inputs as a text", "name: x\ninputs: a\n" + STEP),
+    Case(
+        "unions",
+        """\
+        name: x
+        steps:
+          - {id: a, provider: openai, model: m, prompt: p, stop: {a: 1}, condition: [1], output: {a: b}, depends_on: 5}
+          - {id: b, provider: openai, model: m, messages: [{role: user, content: 5}, {role: usr, content: {a: 1}}], stop: [1]}
+        """,
+    ),
+    Case(
+        "a list item that is no mapping",
+        """\
+        name: x
+        steps:
+          - a
+          - {id: b, type: llm, provider: openai, model: m, prompt: "{{ steps.c }}", temprature: 1}
+          - null
+        timeout_seconds: soon
+        """,
+    ),
+    Case(
+        "no id",
+        """\
+        name: x
+        steps:
+          - {provider: openai, model: m, prompt: p, depends_on: [b]}
+          - {provider: openai, model: m, prompt: "{{ steps.a }}", output: [a, b, c, d, e, f]}
+        """,
+    ),
+    Case("unknown provider", "name: x\nsteps:\n  - {id: a, provider: antropic, model: m, prompt: p}\n"),
+    Case(
+        "unknown provider in the map",
+        "name: x\nproviders: {fast: {type: opnai}}\n"
+        "steps:\n  - {id: a, provider: fast, model: m, prompt: p}\n  - {id: b, provider: fats, model: m, prompt: p}\n",
+    ),
+    Case(
+        "unknown provider in v1",
+        "apiVersion: orchestrator.llm/v1\nkind: Workflow\nmetadata: {name: x}\nspec:\n"
+        "  tasks: [{id: a, executor: 'llm-forge:clawde-api', inputs: {model: m, prompt: p}}]\n",
+    ),
+    Case("a number as type", "name: x\nsteps:\n  - {id: a, type: 5, prompt: p}\n"),
+    Case(
+        "reserved names",
+        """\
+        name: x
+        steps:
+          - id: a
+            provider: openai
+            model: m
+            prompt: >-
+              {{ system.usr }} {{ workflow.nme }} {{ secrets }} {{ steps }}
+              {{ tasks.b.stat }} {{ system }}
+          - {id: b, provider: openai, model: m, prompt: p}
+        """,
+    ),
+    Case(
+        "free keys",
+        """\
+        name: x
+        x-team: a
+        airflow: {x-note: b, tags: [t]}
+        inputs: [{name: i, x-form: c}]
+        providers: {p: {type: openai, x-y: z}}
+        steps:
+          - {id: a, provider: openai, model: m, prompt: p, x-why: d, retry: {max_attempts: 2, x-z: e}, airflow: {x-q: 1}}
+        outputs: {o: {value: 1, x-o: 2}}
+        """,
+    ),
+    Case(
+        "prose as a condition",
+        "name: x\nsteps:\n  - {id: a, type: action, action: log, message: m, condition: run this always}\n",
+    ),
+    Case(
+        "words in conditions",
+        """\
+        name: x
+        steps:
+          - {id: a, type: action, action: log, message: "{{ kind }}", condition: kind == 'urgent'}
+          - {id: b, type: action, action: log, message: m, condition: level == high}
+          - {id: c, type: action, action: log, message: m, condition: "{{ level }} == high"}
+        """,
+    ),
+    Case(
+        "assert in steps",
+        "name: x\nsteps:\n  - {id: a, type: 'orchestrator:assert', condition: '${{ n > 1 }}', error_message: no}\n",
+    ),
+    Case("assert without condition", "name: x\nsteps:\n  - {id: a, type: 'orchestrator:assert', error_message: no}\n"),
+    Case("a missing value", "name: x\nsteps:\n  - {id: a, provider: openai, model: m, prompt: }\n"),
     Case(
         "v1 outputs",
         """\
@@ -196,9 +321,9 @@ def test_message(case: Case) -> None:
 
 
 def test_the_excerpt_points_at_the_column() -> None:
-    [problem] = read_text("w.yaml", "name: x\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n").diagnostics
+    [problem] = read_text("w.yaml", "name: x\nsteps:\n  - {id: a, provider: openai, model: m, promt: p}\n").diagnostics
     assert problem.excerpt() == (
-        "w.yaml:3:36: unknown key 'promt'; did you mean 'prompt'?\n"
-        "      - {id: a, provider: o, model: m, promt: p}\n"
-        "                                       ^"
+        "w.yaml:3:41: unknown key 'promt'; did you mean 'prompt'?\n"
+        "      - {id: a, provider: openai, model: m, promt: p}\n"
+        "                                            ^"
     )

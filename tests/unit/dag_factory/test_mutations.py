@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from dag_factory import read_text
+from dag_factory.loader import WorkflowErrors, load_dags, raise_errors
 from tests.conftest import WORKFLOWS
 
 FILES = [path.read_text() for path in sorted(WORKFLOWS.glob("*.yaml"))]
@@ -50,7 +53,17 @@ def mutated_text(chance: random.Random) -> str:
     return "".join(text)
 
 
-@pytest.mark.parametrize("mutate", [mutated_data, mutated_text])
+def mutated_block(chance: random.Random) -> str:
+    """Break off a block scalar of a prompt, inside of its last tag."""
+    prompt = chance.choice(["{{ inputs.a", "${{ inputs.a +", "{{#if inputs.a}}", "{{/if}}", "${{ 'a", "{{ a.", "{{{{"])
+    style = chance.choice(["|", "|-", "|+", ">", ">-"])
+    return (
+        f"name: bad\nsteps:\n  - id: a\n    type: action\n    action: log\n    message: {style}\n      text\n\n      {prompt}"
+        + "\n" * chance.randrange(3)
+    )
+
+
+@pytest.mark.parametrize("mutate", [mutated_data, mutated_text, mutated_block])
 @pytest.mark.parametrize("seed", range(10))
 def test_a_faulty_file_is_read_or_refused_with_a_place(mutate: Any, seed: int) -> None:
     chance = random.Random(seed)
@@ -61,3 +74,18 @@ def test_a_faulty_file_is_read_or_refused_with_a_place(mutate: Any, seed: int) -
         for problem in result.diagnostics:
             assert 1 <= problem.line <= text.count("\n") + 2, (problem, text)
             assert problem.column >= 1
+
+
+@pytest.mark.parametrize("mutate", [mutated_data, mutated_text, mutated_block])
+def test_a_faulty_file_takes_no_neighbour_with_it(mutate: Any, tmp_path: Path) -> None:
+    chance = random.Random(1)
+    (tmp_path / "good.yaml").write_text(GOOD)
+    for _ in range(20):
+        text = mutate(chance)
+        (tmp_path / "bad.yaml").write_text(text)
+        assert "good" in load_dags(tmp_path), text
+        with contextlib.suppress(WorkflowErrors):
+            raise_errors(tmp_path)
+
+
+GOOD = "name: good\nsteps:\n  - {id: a, type: action, action: log, message: m}\n"

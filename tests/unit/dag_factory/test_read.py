@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from dag_factory import read_folder, read_text
 from dag_factory.read import find_files
 
@@ -24,6 +26,38 @@ def test_the_files_of_a_folder(tmp_path: Path) -> None:
         "c.json",
         "sub/d.yaml",
     ]
+
+
+@pytest.mark.parametrize("line", ["!", "**foo\\", "a[z-a]", "[", "\\"])
+def test_a_line_of_airflowignore_that_cannot_be_read_hides_nothing(tmp_path: Path, line: str) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("name: x")
+    (tmp_path / ".airflowignore").write_text(f"{line}\nb.yaml\n")
+    assert [path.name for path in find_files(tmp_path)] == ["a.yaml"]
+
+
+def test_links_are_followed_and_circles_end(tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "far" / "a.yaml").write_text("name: x")
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "linked").symlink_to(tmp_path / "far")
+    (tmp_path / "far" / "back").symlink_to(tmp_path / "dags")
+    assert [str(path.relative_to(tmp_path)) for path in find_files(tmp_path / "dags")] == ["dags/linked/a.yaml"]
+
+
+def test_1_500_errors_are_told() -> None:
+    steps = "".join(
+        f"  - {{id: step{n}, type: action, action: log, message: '{{{{ steps.stop{n} }}}}'}}\n" for n in range(1500)
+    )
+    assert len(read_text("w.yaml", f"name: x\nsteps:\n{steps}").errors) == 1500
+
+
+def test_steps_are_bounded() -> None:
+    steps = "".join(f"- {{id: s{n}, type: action, action: log, message: m}}\n" for n in range(10_001))
+    [error] = read_text("w.yaml", f"name: x\nsteps:\n{steps}").errors
+    assert str(error) == (
+        "w.yaml:10003:3: the workflow has 10,001 steps; at most 10,000 are allowed; split it, or use a fan-out"
+    )
 
 
 def test_json_and_several_documents() -> None:

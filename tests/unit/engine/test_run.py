@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import pytest
 from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.observer import Observer
-from airflow_llm_provider.engine.result import RunResult
+from airflow_llm_provider.engine.result import RunResult, StepResult
 from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.errors import InvalidRequest
@@ -33,7 +36,10 @@ async def run(
     answers: list[dict[str, Any]] | None = None,
     observer: Observer | None = None,
     secrets: dict[str, str] | None = None,
+    timeout: float | None = None,
+    step_timeout: float | None = None,
 ) -> RunResult:
+    """Run a workflow; a file cannot ask for limits as short as the two that are given here."""
     credentials = Credentials(options={"answers": answers or []})
     async with Runtime(
         settings=Settings(retry=QUICK),
@@ -41,7 +47,10 @@ async def run(
         secret=(secrets or {}).get,
         observer=observer,
     ) as runtime:
-        return await run_workflow(workflow(text), inputs or {}, runtime, user="ann", run_id="r1")
+        read = workflow(text)
+        steps = tuple(replace(step, timeout=step_timeout or step.timeout) for step in read.steps)
+        limited = replace(read, steps=steps, timeout=timeout or read.timeout)
+        return await run_workflow(limited, inputs or {}, runtime, user="ann", run_id="r1")
 
 
 def states(result: RunResult) -> dict[str, str]:
@@ -180,16 +189,18 @@ async def test_invalid_output_is_tried_again_when_the_file_says_so() -> None:
 
 async def test_a_try_has_a_time_limit() -> None:
     result = await run(
-        f"name: x\nsteps:\n  - {{id: a, {LLM}, prompt: p, timeout_seconds: 10ms, retry: {{max_attempts: 1}}}}\n",
+        f"name: x\nsteps:\n  - {{id: a, {LLM}, prompt: p, retry: {{max_attempts: 1}}}}\n",
         answers=[{"match": "p", "answer": "late", "delay": 30}],
+        step_timeout=0.01,
     )
     assert result.steps["a"].error == "TimeoutError: one try took longer than 0.01 s"
 
 
 async def test_a_run_has_a_time_limit() -> None:
     result = await run(
-        f"name: x\ntimeout_seconds: 10ms\nsteps:\n  - {{id: a, {LLM}, prompt: p}}\n",
+        f"name: x\nsteps:\n  - {{id: a, {LLM}, prompt: p}}\n",
         answers=[{"match": "p", "answer": "late", "delay": 30}],
+        timeout=0.01,
     )
     assert (result.state, result.error) == ("failed", "TimeoutError: the run took longer than 0.01 s")
 
@@ -313,3 +324,80 @@ async def test_no_more_than_max_parallel_at_once() -> None:
         f"name: x\nmax_parallel: 3\nsteps:\n{steps}\n", answers=[{"answer": "x", "delay": 0.001}], observer=peak
     )
     assert (result.state, peak.peak) == ("completed", 3)
+
+
+async def test_a_run_that_ends_too_late_still_tells_what_it_spent() -> None:
+    heard: list[tuple[str, str]] = []
+
+    class Hearing(Observer):
+        def step_finished(self, step: Step, result: StepResult) -> None:
+            heard.append((step.id, result.state))
+
+    result = await run(
+        f"""
+        name: x
+        steps:
+          - {{id: a, {LLM}, prompt: p, retry: {{max_attempts: 2, initial_delay: 60s, retryableErrors: [InvalidOutput]}}}}
+          - {{id: b, {LLM}, prompt: "{{{{ steps.a }}}}"}}
+        """,
+        answers=[{"match": "p", "error": {"type": "InvalidOutput"}}],
+        observer=Hearing(),
+        timeout=0.2,
+    )
+    assert heard == [("a", "failed")]
+    assert states(result) == {"a": "failed", "b": "pending"}
+    assert result.steps["a"].usage is not None
+    assert result.steps["a"].usage.provider == "scripted"
+    assert result.error == "TimeoutError: the run took longer than 0.2 s"
+
+
+async def test_a_missing_secret_fails_the_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = f"name: x\nsteps:\n  - {{id: a, {LLM}, prompt: '{{{{ secrets.api_token }}}}'}}\n"
+    result = await run(text)
+    assert result.error == (
+        "a: ConfigurationError: there is no secret 'api_token'; add it to Airflow's variables or secrets backend, "
+        "or set AIRFLOW_VAR_API_TOKEN"
+    )
+    monkeypatch.setenv("AIRFLOW_VAR_API_TOKEN", "s3cret")
+    credentials = Credentials(options={"answers": [{"match": "^s3cret$", "answer": "ok"}]})
+    async with Runtime(credentials=lambda provider, connection: credentials) as runtime:
+        assert (await run_workflow(workflow(text), {}, runtime)).outputs == {"a": {"output": "ok"}}
+
+
+async def test_secrets_stay_out_of_keys_and_of_the_outbox(tmp_path: Path) -> None:
+    settings = Settings(outbox=tmp_path)
+    text = """
+    name: x
+    steps:
+      - {id: a, type: action, action: publish, to: "key {{ secrets.token }}"}
+      - {id: b, type: transform, function: json_parse, inputs: ['{"{{ secrets.token }}": 1}']}
+    """
+    async with Runtime(settings=settings, secret={"token": "s3cret"}.get) as runtime:
+        result = await run_workflow(workflow(text), {}, runtime)
+    assert result.outputs["b"] == {"output": {"***": 1}}
+    [kept] = (tmp_path / "publish.jsonl").read_text().splitlines()
+    assert json.loads(kept)["data"] == {"to": "key ***"}
+
+
+async def test_a_null_prompt_is_empty_text() -> None:
+    result = await run(
+        f"name: x\nsteps:\n  - {{id: a, {LLM}, prompt: '{{{{ n }}}}'}}\n", answers=[{"match": "^$", "answer": "e"}]
+    )
+    assert result.outputs == {"a": {"output": "e"}}
+
+
+async def test_a_timeout_from_below_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def late(*_: object) -> None:
+        raise asyncio.TimeoutError("the socket gave up")
+
+    monkeypatch.setattr("airflow_llm_provider.executors.action.Action.run", late)
+    text = "name: x\nsteps:\n  - {id: a, type: action, action: log, message: m, retry: {max_attempts: 1}}\n"
+    assert (await run(text)).error == "a: TimeoutError: the socket gave up"
+
+
+async def test_a_wait_of_hours_is_not_waited_for() -> None:
+    result = await run(
+        f"name: x\nsteps:\n  - {{id: a, {LLM}, prompt: p}}\n",
+        answers=[{"match": "p", "error": {"type": "RateLimitError", "retry_after": 86400}}],
+    )
+    assert (result.steps["a"].state, result.steps["a"].attempts) == ("failed", 1)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import textwrap
 from datetime import datetime, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
 from airflow_llm_provider.operators.step import WorkflowOutputsOperator, WorkflowStepOperator
 from dag_factory import read_text
 from dag_factory.compile import to_dag
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*cannot be called outside.*")
+
+
+instance_states: dict[str, str | None] = {}
+"""Task id to what Airflow says of its state."""
 
 
 class TaskInstance:
@@ -25,6 +30,12 @@ class TaskInstance:
 
     def xcom_push(self, key: str, value: Any) -> None:
         self.xcoms[self.task_id, key] = value
+
+    dag_id = "x"
+    run_id = "r"
+
+    def get_task_states(self, *, dag_id: str, task_ids: list[str], run_ids: list[str]) -> dict[str, dict[str, Any]]:
+        return {run_id: {task_id: instance_states.get(task_id) for task_id in task_ids} for run_id in run_ids}
 
     def xcom_pull(self, *, task_ids: str, key: str) -> Any:
         return self.xcoms.get((task_ids, key))
@@ -95,3 +106,33 @@ def test_references_are_pulled_from_xcom() -> None:
     assert returned == {"output": "hello/2"}
     xcoms["c", "return_value"] = returned
     assert execute(text, "workflow_outputs", {}, xcoms)[1] == {"all": "hello/2"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "final"), [("AuthenticationError", True), ("ModelNotFound", True), ("RateLimitError", False)]
+)
+def test_what_can_never_succeed_is_not_tried_again_by_airflow(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, kind: str, final: bool
+) -> None:
+    script = tmp_path / "script.yaml"
+    script.write_text(f"- {{match: p, error: {{type: {kind}}}}}\n")
+    monkeypatch.setenv("LLM_SCRIPT", str(script))
+    with pytest.raises(AirflowException, match=kind) as caught:
+        execute(f"name: x\nsteps:\n  - {{id: a, {LLM}, prompt: p, retry: {{max_attempts: 1}}}}\n", "a", {}, {})
+    assert isinstance(caught.value, AirflowFailException) is final
+
+
+def test_the_state_of_a_task_that_left_no_record_is_airflows() -> None:
+    text = (
+        "name: x\nsteps:\n  - {id: a, type: action, action: log, message: m}\n"
+        "  - {id: b, type: action, action: log, message: '{{ tasks.a.state }}'}\n"
+    )
+    for state, shown in (
+        ("failed", "failed"),
+        ("skipped", "skipped"),
+        ("upstream_failed", "pending"),
+        (None, "pending"),
+    ):
+        instance_states["a"] = state
+        _, returned = execute(text, "b", {}, {})
+        assert returned == {"output": {"action": "log", "message": shown}}
