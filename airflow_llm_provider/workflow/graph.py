@@ -30,7 +30,7 @@ class StepReference:
 
 
 def step_references(step: Step, names: Names) -> Iterator[StepReference]:
-    """Walk over every reference in a step's inputs and condition.
+    """Walk over every reference in a step's inputs and conditions, and in those of its template.
 
     Args:
         step: The step.
@@ -41,11 +41,20 @@ def step_references(step: Step, names: Names) -> Iterator[StepReference]:
     """
     for name, value in step.inputs.items():
         base = step.input_locations.get(name, step.location)
+        if name in step.conditions:
+            yield from _in_condition(value, base, names)
+            continue
         for inside, reference in references(value):
             yield StepReference(reference, base + inside)
-    if step.condition is not None:
-        for reference in parse_condition(step.condition, names.is_known).references:
-            yield StepReference(reference, (*step.location, "condition"))
+    for gate in step.wanted:
+        yield from _in_condition(gate.condition, gate.location, names)
+    if step.template is not None:
+        yield from step_references(step.template, names.inside_fan_out())
+
+
+def _in_condition(source: str | bool | int | float, location: DocumentPath, names: Names) -> Iterator[StepReference]:
+    for reference in parse_condition(source, names.is_known).references:
+        yield StepReference(reference, location)
 
 
 class Graph:
@@ -104,6 +113,6 @@ def _referenced_steps(step: Step, names: Names) -> Iterator[str]:
             found = next(walk)
         except (StopIteration, ExpressionError):
             return
-        target = names.locate(found.reference.path)
+        target = found.names.locate(found.reference.path)
         if target.step is not None and target.step in names.steps and target.step != step.id:
             yield target.step

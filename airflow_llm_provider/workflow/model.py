@@ -17,6 +17,7 @@ from typing import Any, Literal
 __all__ = [
     "DEFAULT_OUTPUT",
     "DocumentPath",
+    "Gate",
     "Input",
     "InputType",
     "Retry",
@@ -122,6 +123,21 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """What a branch, or the group that a step stands in, asks for before the step runs.
+
+    Attributes:
+        condition: The condition, as a file could write it.
+        negated: Whether the step runs when it is false: the ``else`` of a branch.
+        location: Where the condition stands in its document.
+    """
+
+    condition: str | bool | int | float
+    negated: bool = False
+    location: DocumentPath = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One thing to do.
 
@@ -133,6 +149,11 @@ class Step:
         outputs: Name in the workflow to the executor's output that it stands for; the first is the primary output.
         depends_on: Ids of the steps that must end before, as written in the file.
         condition: Runs the step only when true; None means always.
+        gates: Further conditions, all of which must hold.
+        conditions: Names of the inputs that are conditions themselves, so that their value is that of an expression.
+        continues: Whether the steps behind it run, and the run succeeds, although it failed.
+        default: Its primary output when it failed and ``continues``.
+        template: The step that a fan-out runs for every item.
         retry: The step's own retry rule; None means the runtime's default.
         timeout: Seconds that one try may take; None means no limit of its own.
         airflow: Settings that only Airflow needs.
@@ -147,11 +168,23 @@ class Step:
     outputs: Mapping[str, str]
     depends_on: tuple[str, ...] = ()
     condition: str | bool | int | float | None = None
+    gates: tuple[Gate, ...] = ()
+    conditions: frozenset[str] = frozenset()
+    continues: bool = False
+    default: Any = None
+    template: Step | None = None
     retry: Retry | None = None
     timeout: float | None = None
     airflow: Mapping[str, Any] = field(default_factory=dict)
     location: DocumentPath = ()
     input_locations: Mapping[str, DocumentPath] = field(default_factory=dict)
+
+    @property
+    def wanted(self) -> tuple[Gate, ...]:
+        """Everything that must hold before it runs: its gates, and its own condition behind them."""
+        if self.condition is None:
+            return self.gates
+        return (*self.gates, Gate(self.condition, location=(*self.location, "condition")))
 
     @property
     def primary_output(self) -> str:
@@ -211,6 +244,7 @@ class Workflow:
         tags: Labels for Airflow's DAG list.
         timeout: Seconds that a run may take; None means no limit.
         max_parallel: Most steps of a run that may run at once; None means no limit of its own.
+        fail_fast: Whether nothing new starts after the first failure.
         airflow: Settings that only Airflow needs.
         location: Where the workflow's own settings stand in the document.
     """
@@ -228,5 +262,6 @@ class Workflow:
     tags: tuple[str, ...] = ()
     timeout: float | None = None
     max_parallel: int | None = None
+    fail_fast: bool = False
     airflow: Mapping[str, Any] = field(default_factory=dict)
     location: DocumentPath = ()

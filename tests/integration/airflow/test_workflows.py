@@ -224,7 +224,7 @@ def test_secrets_and_connections(airflow_stand: AirflowStand) -> None:
 
 def test_every_import_error_is_named_and_the_healthy_stay(airflow_stand: AirflowStand) -> None:
     bad = [
-        drop(airflow_stand, "bad-key", "name: bad-key\nsteps:\n  - {id: a, provider: o, model: m, promt: p}\n"),
+        drop(airflow_stand, "bad-key", "name: bad-key\nsteps:\n  - {id: a, provider: openai, model: m, promt: p}\n"),
         drop(airflow_stand, "bad-yaml", "name: bad-yaml\nsteps: [\n"),
         drop(
             airflow_stand,
@@ -233,10 +233,10 @@ def test_every_import_error_is_named_and_the_healthy_stay(airflow_stand: Airflow
         ),
     ]
     expected = (
-        f"{bad[0]}:3:36: unknown key 'promt'; did you mean 'prompt'?",
+        f"{bad[0]}:3:41: unknown key 'promt'; did you mean 'prompt'?",
         f"{bad[1]}:3:1: not YAML: did not find expected node content",
         f"{bad[2]}:3:74: 'steps.b.output' names a step 'b', which does not exist",
-        f"{bad[2]}:3:107: step 'a' depends on 'c', which does not exist",
+        f"{bad[2]}:3:107: there is no step 'c' to wait for",
     )
     try:
 
