@@ -11,6 +11,7 @@
         ├── ConnectionError         no answer: refused, reset, name not found, cut off half-way
         ├── ServiceUnavailable      5xx, overloaded
         ├── InvalidOutput           an answer arrived but is not what was asked for
+        ├── ItemsFailed             items of a fan-out failed
         ├── AssertionFailed         an `orchestrator:assert` step found its condition false
         ├── AuthenticationError     401 / 403
         ├── InvalidRequest          400 / 413 / 422, or inputs that the executor refuses
@@ -34,6 +35,7 @@ __all__ = [
     "ExpressionError",
     "InvalidOutput",
     "InvalidRequest",
+    "ItemsFailed",
     "LLMProviderError",
     "ModelNotFound",
     "RateLimitError",
@@ -95,6 +97,10 @@ class ServiceUnavailable(StepError):
 
 class InvalidOutput(StepError):
     """An answer arrived, but it is not what was asked for."""
+
+
+class ItemsFailed(StepError):
+    """Items of a fan-out failed; the others are done."""
 
 
 class AssertionFailed(StepError):

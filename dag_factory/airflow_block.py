@@ -10,7 +10,7 @@ from typing_extensions import Self
 
 from dag_factory.models import Delay, Model, Moment
 
-__all__ = ["AirflowStep", "AirflowTask", "AirflowWorkflow"]
+__all__ = ["AirflowStep", "AirflowTask", "AirflowWorkflow", "Schedule", "Timezone"]
 
 TriggerRule = Literal[
     "all_success", "all_failed", "all_done", "all_done_min_one_success", "one_success", "one_failed", "one_done",
@@ -43,6 +43,12 @@ def _timezone(value: str) -> str:
         raise ValueError(f"{value!r} is no time zone; write a name such as Europe/Berlin or UTC") from None
     return value
 
+
+Schedule = Annotated[str, AfterValidator(_schedule)]
+"""A cron expression, or one of Airflow's presets."""
+
+Timezone = Annotated[str, AfterValidator(_timezone)]
+"""The name of a time zone."""
 
 Tag = Annotated[str, Field(min_length=1, max_length=100)]
 
@@ -101,8 +107,8 @@ class AirflowWorkflow(AirflowTask):
         max_active_runs: Most runs at once.
     """
 
-    schedule: Annotated[str, AfterValidator(_schedule)] | None = None
-    timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
+    schedule: Schedule | None = None
+    timezone: Timezone = "UTC"
     start_date: Moment | None = None
     catchup: bool = False
     tags: list[Tag] = Field(default_factory=list)

@@ -5,18 +5,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.errors import ConfigurationError, ExpressionError
 from airflow_llm_provider.spelling import closest
-from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import DocumentPath, Input, Step, Workflow
 from airflow_llm_provider.workflow.names import STEP_FIELDS, SYSTEM_FACTS, WORKFLOW_FACTS, Names
 from airflow_llm_provider.workflow.syntax import Reference
-from airflow_llm_provider.workflow.templates import is_template, parse_template, walk_texts
+from airflow_llm_provider.workflow.texts import SourceText, step_texts, value_texts
 from dag_factory.problems import UNNAMED, Problems
 
 MAX_STEPS = 10_000
@@ -51,16 +50,21 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
     if _check_ids(workflow, problems):
         _check_dependencies(workflow, problems)
     walk = _References(workflow, problems)
-    for step in workflow.steps:
-        for name, value in step.inputs.items():
-            walk.texts(value, step.input_locations.get(name, step.location), step)
+    texts = [(text, step) for step in workflow.steps for text in step_texts(step, walk.names)]
+    in_outputs = Names(workflow, in_outputs=True)
+    for text, step in texts:
+        if not text.is_condition:
+            walk.look_at(text, step)
     for output in workflow.outputs:
-        walk.texts(output.value, output.location)
-        walk.texts(output.fallback, output.location)
+        for key, value in (("value", output.value), ("fallback", output.fallback)):
+            for text in value_texts(value, (*output.location, key), in_outputs):
+                walk.look_at(text)
+        for text in value_texts(output.transform, (*output.location, "transform"), in_outputs.with_local(("value",))):
+            walk.look_at(text)
     # Last, because a bare word in a condition may be an input that only the templates tell of.
-    for step in workflow.steps:
-        if step.condition is not None:
-            walk.condition(step)
+    for text, step in texts:
+        if text.is_condition:
+            walk.look_at(replace(text, names=walk.names_with_inputs(text.names)), step)
     workflow = walk.workflow_with_inputs()
     _check_schedule(workflow, problems)
     return workflow
@@ -136,55 +140,33 @@ class _References:
     """Looks at every reference of one workflow."""
 
     def __init__(self, workflow: Workflow, problems: Problems) -> None:
+        self.names = Names(workflow)
         self._workflow = workflow
         self._problems = problems
-        self._in_steps = Names(workflow)
-        self._in_outputs = Names(workflow, in_outputs=True)
         self._declared = {item.name for item in workflow.inputs}
         self._implied: dict[str, None] = {}
 
-    def texts(self, value: object, location: DocumentPath, step: Step | None = None) -> None:
-        """Check every text in a value; ``step`` is None for the workflow's outputs."""
-        for inside, text in walk_texts(value):
-            place = location + inside
-            if is_template(text):
-                names = self._in_steps if step else self._in_outputs
-                self._guarded(lambda text=text: parse_template(text).references, place, names, step)  # type: ignore[misc]
-
-    def condition(self, step: Step) -> None:
-        """Check a step's condition."""
-        place = (*step.location, "condition")
-        source = step.condition
-        if source is None:
+    def look_at(self, text: SourceText, step: Step | None = None) -> None:
+        """Check a text; ``step`` is None for one that is no step's."""
+        try:
+            references, warnings = text.parse()
+        except ExpressionError as error:
+            self._problems.error(str(error), text.location, offset=error.offset)
             return
+        for warning in warnings:
+            self._problems.warning(warning, text.location)
+        for reference in references:
+            self._check(reference, text.location, text.names, step)
 
-        def parse() -> Iterable[Reference]:
-            parsed = parse_condition(source, self._is_known)
-            for warning in parsed.warnings:
-                self._problems.warning(warning, place)
-            return parsed.references
-
-        self._guarded(parse, place, self._in_steps, step)
-
-    def _is_known(self, name: str) -> bool:
-        return name in self._implied or self._in_steps.is_known(name)
+    def names_with_inputs(self, names: Names) -> Names:
+        """Give the names, those of the inputs found so far included."""
+        return names.knowing(self._implied)
 
     def workflow_with_inputs(self) -> Workflow:
         """Give the workflow with the inputs that the references imply, if it declares none."""
         if self._workflow.declares_inputs:
             return self._workflow
         return replace(self._workflow, inputs=tuple(Input(name) for name in self._implied))
-
-    def _guarded(
-        self, parse: Callable[[], Iterable[Reference]], place: DocumentPath, names: Names, step: Step | None
-    ) -> None:
-        try:
-            references = parse()
-        except ExpressionError as error:
-            self._problems.error(str(error), place, offset=error.offset)
-            return
-        for reference in references:
-            self._check(reference, place, names, step)
 
     def _check(self, reference: Reference, place: DocumentPath, names: Names, step: Step | None) -> None:
         target = names.locate(reference.path)

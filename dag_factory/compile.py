@@ -49,7 +49,8 @@ def to_dag(workflow: Workflow) -> DAG:
     # Tasks that are made inside a DAG copy its params, several times each; added later, they look them up in the DAG.
     dag.add_tasks(tasks.values())
     for step_id, task in tasks.items():
-        task.set_upstream([tasks[other] for other in graph.upstream(step_id)])
+        before = dict.fromkeys((*graph.upstream(step_id), *graph.steps[step_id].after))
+        task.set_upstream([tasks[other] for other in before])
     if workflow.outputs:
         # A failed step must not be hidden by a last task that succeeds, a skipped one must not keep it from running.
         last = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **defaults)
@@ -62,6 +63,9 @@ def _task(step: Step, workflow: Workflow, defaults: dict[str, Any], *, has_upstr
     operator = LLMStepOperator if step.executor == "llm" else WorkflowStepOperator
     # Workflow-language section 5: run when none failed and not all were skipped.
     rule = "none_failed_min_one_success" if has_upstream else "all_success"
+    if step.after:
+        # What those do that are only waited for does not matter; the operator looks at the others.
+        rule = "all_done"
     return operator(step=step, workflow=workflow, **{"trigger_rule": rule, **defaults, **step.airflow})
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
@@ -20,9 +20,10 @@ from airflow_llm_provider.registry import Registry
 if TYPE_CHECKING:
     from airflow_llm_provider.engine.meter import Meter
     from airflow_llm_provider.engine.runtime import Runtime
+    from airflow_llm_provider.engine.scope import Scope
     from airflow_llm_provider.workflow.model import Step
 
-__all__ = ["Executor", "Inputs", "StepContext", "find_executor"]
+__all__ = ["Executor", "Inputs", "StepContext", "find_executor", "is_executor"]
 
 
 class Inputs(BaseModel):
@@ -40,21 +41,31 @@ class StepContext:
 
     Attributes:
         step: The step being run.
+        scope: What the step's references resolve to.
         runtime: Clients, credentials and settings.
         meter: The step's account; a model call is entered here.
         attempt: Which try this is, counted from 1.
-        run_id: The run's id.
-        workflow: The workflow's name.
         secrets: The secrets among the inputs, which must not be kept anywhere.
+        kept: What the executor wants to find again in the next try.
     """
 
     step: Step
+    scope: Scope
     runtime: Runtime
     meter: Meter
     attempt: int
-    run_id: str
-    workflow: str
     secrets: Collection[str] = ()
+    kept: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+        return self.scope.run.id
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's name."""
+        return str(self.scope.workflow.get("name", ""))
 
 
 class Executor(ABC, Generic[InputsT]):
@@ -63,11 +74,15 @@ class Executor(ABC, Generic[InputsT]):
     Attributes:
         outputs: Names of what it gives, the primary one first.
         primary_is_text: Whether the primary output is always a text, so that a reference to a member of it is a mistake.
+        conditions: Names of the inputs that are conditions, one expression each, and not templates.
+        has_template: Whether a step of it has a ``task_template``, which it runs by itself.
         Inputs: Model of its inputs. A text in the workflow file may be a template for any of them; it is checked once resolved.
     """
 
     outputs: ClassVar[tuple[str, ...]]
     primary_is_text: ClassVar[bool] = False
+    conditions: ClassVar[frozenset[str]] = frozenset()
+    has_template: ClassVar[bool] = False
     Inputs: ClassVar[type[Inputs]]
 
     @abstractmethod
@@ -87,6 +102,11 @@ class Executor(ABC, Generic[InputsT]):
 
 
 _EXECUTORS = Registry("airflow_llm_provider.executors", "executor")
+
+
+def is_executor(name: str) -> bool:
+    """Tell whether an installed package registers an executor of that name."""
+    return name in _EXECUTORS
 
 
 def find_executor(name: str) -> type[Executor[Any]]:

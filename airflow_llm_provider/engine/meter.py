@@ -46,6 +46,16 @@ class Meter:
         self._cost = None if cost_usd is None or self._cost is None else self._cost + cost_usd
         self._latency = latency_ms
 
+    def add(self, usage: StepUsage) -> None:
+        """Add what another step has cost that this one ran.
+
+        Args:
+            usage: Its account.
+        """
+        self.calling(usage.provider, usage.model)
+        tokens = Usage(usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
+        self.spent(usage.model, tokens, usage.cost_usd, self._latency + usage.latency_ms)
+
     def total(self, attempts: int) -> StepUsage | None:
         """Give the account.
 

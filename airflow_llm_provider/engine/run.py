@@ -22,7 +22,7 @@ from airflow_llm_provider.engine.scope import MemoryResults, Results, Run, Scope
 from airflow_llm_provider.engine.step import run_step
 from airflow_llm_provider.errors import ExpressionError
 from airflow_llm_provider.workflow.graph import Graph
-from airflow_llm_provider.workflow.model import Workflow
+from airflow_llm_provider.workflow.model import Step, Workflow
 from airflow_llm_provider.workflow.names import Names
 from airflow_llm_provider.workflow.templates import render
 
@@ -72,7 +72,9 @@ def workflow_outputs(workflow: Workflow, scope: Scope) -> dict[str, Any]:
     for output in workflow.outputs:
         try:
             value = render(output.value, final)
-            values[output.name] = render(output.fallback, final) if value is None else value
+            if value is None:
+                value = render(output.fallback, final)
+            values[output.name] = render(output.transform, final.with_local(value=value)) if output.transform else value
         except ExpressionError as error:
             raise ExpressionError(f"workflow output {output.name!r}: {error}", error.offset) from error
     return values
@@ -113,7 +115,7 @@ async def run_workflow(
         await asyncio.wait_for(_run_steps(workflow, scope, runtime, results, ended), workflow.timeout)
     except asyncio.TimeoutError:
         error = f"TimeoutError: the run took longer than {workflow.timeout:g} s"
-    failed = [result for result in ended.values() if result.state == "failed"]
+    failed = [ended[step.id] for step in workflow.steps if step.id in ended and _blocks(step, ended[step.id].state)]
     if failed:
         error = error or f"{failed[0].step_id}: {failed[0].error}"
     if error is None:
@@ -137,7 +139,7 @@ async def _run_steps(
     workflow: Workflow, scope: Scope, runtime: Runtime, results: MemoryResults, ended: dict[str, StepResult]
 ) -> None:
     graph = Graph(workflow)
-    sorter = TopologicalSorter({step.id: graph.upstream(step.id) for step in workflow.steps})
+    sorter = TopologicalSorter({step.id: (*graph.upstream(step.id), *step.after) for step in workflow.steps})
     sorter.prepare()
     ready: deque[str] = deque(sorter.get_ready())
     running: set[asyncio.Task[StepResult]] = set()
@@ -157,7 +159,9 @@ async def _run_steps(
         while ready or running:
             while ready and len(running) < limit:
                 step = graph.steps[ready.popleft()]
-                state = _state_without_running([ended[other].state for other in graph.upstream(step.id)])
+                before = [(graph.steps[other], ended[other].state) for other in graph.upstream(step.id)]
+                stopped = workflow.fail_fast and any(_blocks(graph.steps[other], ended[other].state) for other in ended)
+                state = _state_without_running(before, stopped=stopped)
                 if state is not None:
                     result = StepResult(step.id, state)
                     runtime.observer.step_finished(step, result)
@@ -177,10 +181,15 @@ async def _run_steps(
         await asyncio.gather(*running, return_exceptions=True)
 
 
-def _state_without_running(upstream: Collection[StepState]) -> StepState | None:
-    """Give the state of a step that the states of those before it keep from running; None when it may run."""
-    if "failed" in upstream or "pending" in upstream:
+def _blocks(step: Step, state: StepState) -> bool:
+    """Tell whether a step's end keeps those behind it from running, and the run from succeeding."""
+    return state == "failed" and not step.continues
+
+
+def _state_without_running(before: Collection[tuple[Step, StepState]], *, stopped: bool) -> StepState | None:
+    """Give the state of a step that may not run, because of those before it or because the run fails fast; else None."""
+    if any(state == "pending" or _blocks(step, state) for step, state in before):
         return "pending"
-    if upstream and all(state == "skipped" for state in upstream):
+    if stopped or (before and all(state == "skipped" for _, state in before)):
         return "skipped"
     return None

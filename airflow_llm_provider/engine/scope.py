@@ -97,6 +97,10 @@ class Scope:
     local: Mapping[str, Any] = field(default_factory=dict)
     workflow_outputs: Mapping[str, Any] = field(default_factory=dict)
 
+    def with_local(self, **values: object) -> Scope:
+        """Give the scope at a place where further names have a value, such as ``item`` and ``index`` in a fan-out."""
+        return replace(self, names=self.names.with_local(values), local=values)
+
     def masked(self) -> Scope:
         """Give the same scope with every secret as ``***``: for whatever a person will see."""
         return replace(self, secret=lambda key: MASK)

@@ -25,7 +25,7 @@ from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.model import Step
 from airflow_llm_provider.workflow.templates import render
 
-__all__ = ["render_inputs", "run_step"]
+__all__ = ["is_wanted", "render_inputs", "run_step"]
 
 
 def render_inputs(step: Step, scope: Scope) -> dict[str, Any]:
@@ -38,7 +38,29 @@ def render_inputs(step: Step, scope: Scope) -> dict[str, Any]:
     Raises:
         ExpressionError: A template cannot be evaluated.
     """
-    return {name: render(value, scope) for name, value in step.inputs.items()}
+    return {name: _rendered(name, value, step, scope) for name, value in step.inputs.items()}
+
+
+def _rendered(name: str, value: Any, step: Step, scope: Scope) -> Any:
+    if name in step.conditions and isinstance(value, (str, bool, int, float)):
+        return parse_condition(value, scope.names.is_known).value(scope)
+    return render(value, scope)
+
+
+def is_wanted(step: Step, scope: Scope) -> bool:
+    """Tell whether a step's condition, and those of the groups and branches that it stands in, hold.
+
+    Args:
+        step: The step.
+        scope: What references resolve to.
+
+    Raises:
+        ExpressionError: A condition cannot be evaluated.
+    """
+    return all(
+        parse_condition(gate.condition, scope.names.is_known).evaluate(scope) is not gate.negated
+        for gate in step.wanted
+    )
 
 
 async def run_step(
@@ -62,9 +84,10 @@ async def run_step(
     failure: Exception | None = None
     config: Mapping[str, Any] = {}
     secrets: set[str] = set()
+    kept: dict[Any, Any] = {}
     scope = scope.noting_secrets(secrets)
     try:
-        if step.condition is not None and not parse_condition(step.condition, scope.names.is_known).evaluate(scope):
+        if not is_wanted(step, scope):
             result = StepResult(step.id, "skipped")
             runtime.observer.step_finished(step, result)
             return result
@@ -82,8 +105,7 @@ async def run_step(
         async for attempt in retrying(step.retry or runtime.settings.retry, before_sleep):
             with attempt:
                 attempts = attempt.retry_state.attempt_number
-                workflow = str(scope.workflow.get("name", ""))
-                context = StepContext(step, runtime, meter, attempts, scope.run.id, workflow, secrets)
+                context = StepContext(step, scope, runtime, meter, attempts, secrets, kept)
                 outputs = await _one_try(executor, inputs, context, timeout)
     except asyncio.CancelledError:
         # The run is over; what the step has spent until now is part of its account all the same.
@@ -106,7 +128,9 @@ async def run_step(
         step.id,
         state="completed" if failure is None else "failed",
         # Whoever was given a secret may repeat it: a provider in its error, a model in its answer.
-        outputs={} if failure else {name: hide(outputs.get(key), secrets) for name, key in step.outputs.items()},
+        outputs=_outputs_of_failed(step)
+        if failure
+        else {n: hide(outputs.get(key), secrets) for n, key in step.outputs.items()},
         error=None if failure is None else hide(f"{type(failure).__name__}: {failure}", secrets),
         attempts=attempts,
         execution_time=(time.perf_counter() - started) * 1000,
@@ -119,6 +143,13 @@ async def run_step(
 
 
 _CONFIG = frozenset({"provider", "model", "temperature", "max_tokens", "top_p", "stop", "seed"})
+
+
+def _outputs_of_failed(step: Step) -> dict[str, Any]:
+    # Nobody sees null outputs but those that run although it failed.
+    return (
+        {name: step.default if name == step.primary_output else None for name in step.outputs} if step.continues else {}
+    )
 
 
 def _validated(executor: Executor[Any], rendered: Mapping[str, Any]) -> Any:

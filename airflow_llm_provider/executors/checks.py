@@ -17,7 +17,7 @@ class AssertInputs(Inputs):
     """What must hold.
 
     Attributes:
-        condition: A value, usually of one ``${{ expression }}``; texts count as in conditions.
+        condition: What must be true.
         error_message: What to say when it does not hold.
     """
 
@@ -29,6 +29,7 @@ class Assert(Executor[AssertInputs]):
     """Fails when its condition is false."""
 
     outputs: ClassVar[tuple[str, ...]] = ("passed",)
+    conditions: ClassVar[frozenset[str]] = frozenset({"condition"})
     Inputs = AssertInputs
 
     async def run(self, inputs: AssertInputs, context: StepContext) -> Mapping[str, Any]:

@@ -62,8 +62,8 @@ def pick(value: Any, *, key: str | None = None, fields: Sequence[str] = ()) -> A
     return {field: _at(value, field) for field in fields}
 
 
-def template(*values: Any, template: str) -> str:
-    """Give the template's text, which was rendered like every text of a step."""
+def template(*values: Any, template: Any) -> Any:
+    """Give the template, which was filled in like every text of a step and keeps its type when it is one tag only."""
     return template
 
 

@@ -38,6 +38,7 @@ class LLMInputs(Inputs):
         provider: Which API: ``openai`` (and all that speak its API), ``anthropic``, ``scripted``.
         model: The provider's model name.
         prompt: The question; instead of ``messages``.
+        document: A text that the question is about, put behind it; alone, it is the question.
         messages: A whole conversation; instead of ``prompt``.
         system: Instructions for the model.
         temperature: Sampling temperature, 0 to 2.
@@ -54,6 +55,7 @@ class LLMInputs(Inputs):
     provider: str
     model: str
     prompt: OptionalText = None
+    document: OptionalText = None
     messages: list[ChatTurn] | None = Field(default=None, min_length=1)
     system: OptionalText = None
     temperature: float | None = Field(default=None, ge=0, le=2)
@@ -68,7 +70,8 @@ class LLMInputs(Inputs):
 
     @model_validator(mode="after")
     def _asks_once(self) -> Self:
-        if (self.prompt is None) == (self.messages is None):
+        asked = self.prompt is not None or self.document is not None
+        if asked == (self.messages is not None):
             raise ValueError("give exactly one of 'prompt' and 'messages'")
         return self
 
@@ -76,7 +79,8 @@ class LLMInputs(Inputs):
         """Put the question into the clients' form."""
         messages = [Message("system", self.system)] if self.system else []
         if self.messages is None:
-            messages.append(Message("user", self.prompt or ""))
+            texts = [text for text in (self.prompt, self.document) if text is not None]
+            messages.append(Message("user", "\n\n".join(texts)))
         else:
             messages += [Message(turn.role, turn.content) for turn in self.messages]
         return ChatRequest(

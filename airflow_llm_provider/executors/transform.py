@@ -31,7 +31,7 @@ class TransformInputs(Inputs):
         value: What the member must equal (``filter``).
         fields: Members to keep (``pick``).
         separator: Between parts (``concat split join``).
-        template: The text (``template``).
+        template: What to give (``template``).
         size: Characters or items a piece (``chunk``).
         overlap: Characters or items that neighbouring pieces share (``chunk``).
         pattern: Regular expression (``regex_extract``).
@@ -48,7 +48,7 @@ class TransformInputs(Inputs):
     value: Any = None
     fields: list[str] | None = None
     separator: str | None = None
-    template: str | None = None
+    template: Any = None
     size: int | None = Field(default=None, ge=1)
     overlap: int | None = Field(default=None, ge=0)
     pattern: str | None = None

@@ -28,6 +28,7 @@ from airflow_llm_provider.engine.scope import Run, Scope
 from airflow_llm_provider.engine.step import render_inputs, run_step
 from airflow_llm_provider.errors import LLMProviderError
 from airflow_llm_provider.hooks.llm import task_credentials
+from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Step, Workflow
 
 if TYPE_CHECKING:
@@ -188,9 +189,11 @@ class WorkflowStepOperator(_WorkflowOperator):
             AirflowSkipException: The step's condition is false.
             AirflowException: The step failed; what it cost is in its XComs all the same.
         """
+        self._check_may_start(context)
         result = asyncio.run(self._run(context))
         if result.state == "skipped":
-            raise AirflowSkipException(f"the condition of step {self.step.id!r} is false: {self.step.condition}")
+            conditions = " and ".join(f"{'not ' * gate.negated}({gate.condition})" for gate in self.step.wanted)
+            raise AirflowSkipException(f"step {self.step.id!r} is not wanted: {conditions} is false")
         ti = context["ti"]
         ti.xcom_push(STEP_XCOM, result.record())
         if result.usage is not None:
@@ -198,9 +201,37 @@ class WorkflowStepOperator(_WorkflowOperator):
         if result.state == "failed":
             # What can never succeed is not tried again by Airflow either.
             hopeless = isinstance(result.exception, HOPELESS)
+            if self.step.continues and (hopeless or ti.try_number > ti.max_tries):
+                # To Airflow it is a success, because only so the tasks behind it run and the run succeeds.
+                self.log.error("Step %s failed, and the run continues: %s", self.step.id, result.error)
+                return dict(result.outputs)
             failure = AirflowFailException if hopeless else AirflowException
             raise failure(f"step {self.step.id!r} failed: {result.error}") from result.exception
         return dict(result.outputs)
+
+    def _check_may_start(self, context: Context) -> None:
+        """Hold the rules that no trigger rule of Airflow can express.
+
+        Raises:
+            AirflowSkipException: Another step of a workflow that fails fast has failed; or all steps before it were skipped.
+            AirflowFailException: A step before it has failed, beside one whose end only is waited for.
+        """
+        if not self.workflow.fail_fast and not self.step.after:
+            return
+        ti = context["ti"]
+        states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
+        failed = [task_id for task_id, state in states.items() if state == "failed"]
+        if self.workflow.fail_fast and failed:
+            raise AirflowSkipException(f"the run fails fast, and {failed[0]!r} has failed")
+        if not self.step.after:
+            return
+        graph = Graph(self.workflow)
+        before = {states.get(graph.steps[step_id].task_id) for step_id in graph.upstream(self.step.id)}
+        if before & {"failed", "upstream_failed"}:
+            ti.xcom_push(STEP_XCOM, StepResult(self.step.id, "pending").record())
+            raise AirflowFailException(f"a step that {self.step.id!r} waits for has failed")
+        if before == {"skipped"}:
+            raise AirflowSkipException(f"all steps that {self.step.id!r} waits for were skipped")
 
     async def _run(self, context: Context) -> StepResult:
         async with self.runtime() as runtime:

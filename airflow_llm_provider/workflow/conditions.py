@@ -55,22 +55,29 @@ class Condition:
     _root: Node = field(repr=False)
 
     def evaluate(self, resolve: Resolver) -> bool:
-        """Decide.
+        """Decide; :func:`is_true` says how a value counts.
 
         Args:
             resolve: Gives the value of a path, None where there is none.
 
-        Returns:
-            Whether the value counts as true. Text counts as false if it is ``false``, ``0``, ``no`` or empty, in any case.
+        Raises:
+            ExpressionError: The condition cannot be evaluated.
+        """
+        return is_true(self.value(resolve))
+
+    def value(self, resolve: Resolver) -> object:
+        """Give the value that decides.
+
+        Args:
+            resolve: Gives the value of a path, None where there is none.
 
         Raises:
             ExpressionError: The condition cannot be evaluated.
         """
         try:
-            value = self._root.evaluate(resolve)
+            return self._root.evaluate(resolve)
         except RecursionError:
             raise ExpressionError("a value in the condition is nested too deep") from None
-        return is_true(value)
 
 
 def is_true(value: object) -> bool:

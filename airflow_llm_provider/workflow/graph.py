@@ -3,58 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 
 from airflow_llm_provider.errors import ExpressionError
-from airflow_llm_provider.workflow.conditions import parse_condition
-from airflow_llm_provider.workflow.model import DocumentPath, Step, Workflow
+from airflow_llm_provider.workflow.model import Step, Workflow
 from airflow_llm_provider.workflow.names import Names
-from airflow_llm_provider.workflow.syntax import Reference
-from airflow_llm_provider.workflow.templates import references
+from airflow_llm_provider.workflow.texts import step_texts
 
-__all__ = ["Graph", "StepReference", "step_references"]
-
-
-@dataclass(frozen=True, slots=True)
-class StepReference:
-    """A reference that a step makes.
-
-    Attributes:
-        reference: The path and where in its text it starts.
-        location: Where the text stands in the document.
-    """
-
-    reference: Reference
-    location: DocumentPath
-
-
-def step_references(step: Step, names: Names) -> Iterator[StepReference]:
-    """Walk over every reference in a step's inputs and conditions, and in those of its template.
-
-    Args:
-        step: The step.
-        names: The workflow's names, which tell a bare word from a reference in a condition.
-
-    Raises:
-        ExpressionError: A text of the step does not parse.
-    """
-    for name, value in step.inputs.items():
-        base = step.input_locations.get(name, step.location)
-        if name in step.conditions:
-            yield from _in_condition(value, base, names)
-            continue
-        for inside, reference in references(value):
-            yield StepReference(reference, base + inside)
-    for gate in step.wanted:
-        yield from _in_condition(gate.condition, gate.location, names)
-    if step.template is not None:
-        yield from step_references(step.template, names.inside_fan_out())
-
-
-def _in_condition(source: str | bool | int | float, location: DocumentPath, names: Names) -> Iterator[StepReference]:
-    for reference in parse_condition(source, names.is_known).references:
-        yield StepReference(reference, location)
+__all__ = ["Graph"]
 
 
 class Graph:
@@ -89,7 +45,8 @@ class Graph:
         Raises:
             graphlib.CycleError: There is a cycle; :meth:`cycle` spells it out.
         """
-        return list(TopologicalSorter({step: self.upstream(step) for step in self.steps}).static_order())
+        edges = {step_id: (*self.upstream(step_id), *step.after) for step_id, step in self.steps.items()}
+        return list(TopologicalSorter(edges).static_order())
 
     def cycle(self) -> list[str]:
         """Give one cycle as ids, the first repeated at the end; empty when there is none."""
@@ -107,12 +64,12 @@ class Graph:
 
 
 def _referenced_steps(step: Step, names: Names) -> Iterator[str]:
-    walk = step_references(step, names)
-    while True:
+    for text in step_texts(step, names):
         try:
-            found = next(walk)
-        except (StopIteration, ExpressionError):
-            return
-        target = found.names.locate(found.reference.path)
-        if target.step is not None and target.step in names.steps and target.step != step.id:
-            yield target.step
+            references, _ = text.parse()
+        except ExpressionError:
+            continue
+        for reference in references:
+            other = text.names.locate(reference.path).step
+            if other is not None and other in names.steps and other != step.id:
+                yield other

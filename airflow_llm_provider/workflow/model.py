@@ -147,7 +147,8 @@ class Step:
         executor: Name of the executor, as registered under ``airflow_llm_provider.executors``.
         inputs: The executor's inputs; texts may be templates.
         outputs: Name in the workflow to the executor's output that it stands for; the first is the primary output.
-        depends_on: Ids of the steps that must end before, as written in the file.
+        depends_on: Ids of the steps that must end before, and whose failure or skip matters.
+        after: Ids of the steps that must end before, whatever becomes of them.
         condition: Runs the step only when true; None means always.
         gates: Further conditions, all of which must hold.
         conditions: Names of the inputs that are conditions themselves, so that their value is that of an expression.
@@ -167,6 +168,7 @@ class Step:
     inputs: Mapping[str, Any]
     outputs: Mapping[str, str]
     depends_on: tuple[str, ...] = ()
+    after: tuple[str, ...] = ()
     condition: str | bool | int | float | None = None
     gates: tuple[Gate, ...] = ()
     conditions: frozenset[str] = frozenset()
@@ -200,12 +202,14 @@ class WorkflowOutput:
         name: The result's name.
         value: Its value, usually a template.
         fallback: Used instead when ``value`` is null.
+        transform: What is made of it: a template in which ``value`` is the value; None leaves it as it is.
         location: Where it stands in its document.
     """
 
     name: str
     value: Any
     fallback: Any = None
+    transform: str | None = None
     location: DocumentPath = ()
 
 

@@ -6,13 +6,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from airflow_llm_provider.workflow.model import Step, Workflow
 
-__all__ = ["STEP_FIELDS", "SYSTEM_FACTS", "WORKFLOW_FACTS", "Names", "Path", "Target"]
+__all__ = ["FAN_OUT_NAMES", "STEP_FIELDS", "SYSTEM_FACTS", "WORKFLOW_FACTS", "Names", "Path", "Target"]
 
 Path = tuple[str | int, ...]
 
@@ -21,6 +22,9 @@ STEP_FIELDS = ("state", "error", "metadata", "cost", "tokens", "model", "attempt
 
 SYSTEM_FACTS = ("timestamp", "user", "environment")
 """What ``system.…`` tells."""
+
+FAN_OUT_NAMES = ("item", "index")
+"""What exists only inside a fan-out: the item, and its number counted from 0."""
 
 WORKFLOW_FACTS = ("id", "execution_id", "name", "version", "metadata", "outputs", "error", "inputs")
 """What ``workflow.…`` tells."""
@@ -68,18 +72,29 @@ class Names:
     Args:
         workflow: The workflow.
         in_outputs: Whether the references stand in the workflow's ``outputs``, where they may name other outputs.
-        local: Names that stand for something only here, such as ``item`` in a fan-out.
     """
 
-    def __init__(self, workflow: Workflow, *, in_outputs: bool = False, local: Iterable[str] = ()) -> None:
+    def __init__(self, workflow: Workflow, *, in_outputs: bool = False) -> None:
         self.steps: Mapping[str, Step] = {step.id: step for step in workflow.steps}
         self._inputs = frozenset(item.name for item in workflow.inputs)
         self._results = frozenset(output.name for output in workflow.outputs if in_outputs)
-        self._local = frozenset(local)
+        self._local: frozenset[str] = frozenset()
         self._declaring: dict[str, list[str]] = {}
         for step in self.steps.values():
             for name in step.outputs:
                 self._declaring.setdefault(name, []).append(step.id)
+
+    def with_local(self, names: Iterable[str]) -> Names:
+        """Give the names at a place where further ones stand for something, such as ``item`` in a fan-out."""
+        inside = copy.copy(self)
+        inside._local = frozenset(names)
+        return inside
+
+    def knowing(self, inputs: Iterable[str]) -> Names:
+        """Give the names with further inputs."""
+        more = copy.copy(self)
+        more._inputs = self._inputs | {*inputs}
+        return more
 
     def steps_declaring(self, output: str) -> list[str]:
         """Give the ids of the steps that declare an output of that name."""

@@ -16,7 +16,7 @@ from airflow_llm_provider.workflow.handlebars import Program
 from airflow_llm_provider.workflow.mustaches import PathValue
 from airflow_llm_provider.workflow.syntax import Reference, Resolver
 
-__all__ = ["Template", "is_template", "parse_template", "references", "render", "walk_texts"]
+__all__ = ["Template", "is_template", "parse_template", "render", "walk_texts"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,24 +90,6 @@ def walk_texts(value: object) -> Iterator[tuple[tuple[str | int, ...], str]]:
             waiting += [((*location, key), member) for key, member in reversed(inner.items())]
         elif isinstance(inner, (list, tuple)):
             waiting += [((*location, index), item) for index, item in reversed(list(enumerate(inner)))]
-
-
-def references(value: object) -> Iterator[tuple[tuple[str | int, ...], Reference]]:
-    """Walk over every reference in a value.
-
-    Args:
-        value: Any JSON value.
-
-    Yields:
-        The way to the text inside the value, and the reference.
-
-    Raises:
-        ExpressionError: A text does not parse.
-    """
-    for location, text in walk_texts(value):
-        if is_template(text):
-            for reference in parse_template(text).references:
-                yield location, reference
 
 
 def render(value: object, resolve: Resolver) -> object:

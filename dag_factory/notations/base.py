@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
 from typing_extensions import Self
@@ -16,20 +16,28 @@ from airflow_llm_provider.engine.inputs import misfits
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.durations import parse_duration
-from airflow_llm_provider.workflow.model import DocumentPath, Input, InputType, Retry, Workflow, slug
+from airflow_llm_provider.workflow.functions import FUNCTIONS
+from airflow_llm_provider.workflow.model import DocumentPath, Input, InputType, Retry, Workflow, WorkflowOutput, slug
 from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.documents import Document
 from dag_factory.models import LONGEST, Model, Text, free_keys
 from dag_factory.problems import UNNAMED, Problems
 
 __all__ = [
+    "TEMPLATE_KEY",
+    "FailurePolicy",
+    "FailurePolicyKey",
     "InputModel",
     "Notation",
+    "OnError",
+    "OnErrorKey",
     "RetryModel",
     "check_provider",
     "executor_of",
     "read_executor_inputs",
     "read_inputs",
+    "read_output",
+    "template_of",
     "workflow_name",
 ]
 
@@ -158,6 +166,84 @@ class InputModel(Model):
         return Input(self.name, self.type, required, self.default, self.description, schema)
 
 
+class OnError(NamedTuple):
+    """What a step's failure means for the others."""
+
+    continues: bool
+    default: Any = None
+
+
+def _on_error(value: Any) -> Any:
+    if value in ("fail", "continue"):
+        return OnError(value == "continue")
+    if isinstance(value, dict) and value.keys() == {"default"}:
+        return OnError(True, value["default"])
+    raise ValueError(f"write fail, continue or {{default: value}}, not {value!r}")
+
+
+OnErrorKey = Annotated[Any, AfterValidator(_on_error)]
+
+
+class FailurePolicy(Model):
+    """What the failure of any step means for the others."""
+
+    mode: Literal["failFast", "continueOnError", "default"] = "default"
+
+
+def _failure_policy(value: Any) -> Any:
+    if isinstance(value, str):
+        value = {"mode": value}
+    if isinstance(value, dict):
+        words = {"fail_fast": "failFast", "continue_on_error": "continueOnError"}
+        return {key: words.get(word, word) if isinstance(word, str) else word for key, word in value.items()}
+    return value
+
+
+FailurePolicyKey = Annotated[FailurePolicy, BeforeValidator(_failure_policy)]
+
+
+class OutputModel(Model):
+    """The long form of one of a workflow's outputs."""
+
+    value: Any
+    fallback: Any = None
+    transform: str | None = None
+    description: str | None = None
+
+
+def read_output(name: str, value: Any, location: DocumentPath, problems: Problems) -> WorkflowOutput:
+    """Read one of a workflow's outputs, in its long form or as its value only.
+
+    Args:
+        name: Its name.
+        value: What the file says.
+        location: Where that stands in the document.
+        problems: Takes what is wrong.
+    """
+    # An object that only looks like the long form is a value as well.
+    if isinstance(value, dict) and "value" in value:
+        model = problems.validate(OutputModel, value, location)
+        if model is not None:
+            return WorkflowOutput(
+                name, model.value, model.fallback, _transform(model.transform, location, problems), location
+            )
+    return WorkflowOutput(name, value, location=location)
+
+
+def _transform(written: str | None, location: DocumentPath, problems: Problems) -> str | None:
+    """Read ``transform``: a template in which ``value`` is the value, or the name of a function of one argument."""
+    if written is None or is_template(written):
+        return written
+    one_argument = [name for name, function in FUNCTIONS.items() if function.least == 1]
+    if written not in one_argument:
+        problems.error(
+            f"{written!r} is neither a template with 'value' in it nor a function of one value",
+            (*location, "transform"),
+            suggestion=closest(written, one_argument),
+        )
+    return f"${{{{ {written}(value) }}}}"
+
+
 def read_inputs(declared: Any, path: DocumentPath, problems: Problems) -> tuple[Input, ...]:
     """Read the declared inputs.
 
@@ -221,6 +307,28 @@ def check_provider(name: Any, path: DocumentPath, problems: Problems, *, also_kn
     if isinstance(name, str) and not is_template(name) and not is_provider(name):
         known = {*known_providers(), *also_known}
         problems.error(f"no provider is called {name!r}", path, suggestion=closest(name, known))
+
+
+TEMPLATE_KEY = "task_template"
+"""Where a step that runs another one by itself has that one."""
+
+
+def template_of(inputs: dict[str, Any], location: DocumentPath, problems: Problems) -> Any:
+    """Take the template out of a step's inputs, adding an error when there is none.
+
+    Args:
+        inputs: The inputs; they lose the template.
+        location: Where they stand in the document.
+        problems: Takes what is wrong.
+    """
+    template = inputs.pop(TEMPLATE_KEY, None)
+    if isinstance(template, dict):
+        return {"id": "item", **template}
+    place = location if template is None else (*location, TEMPLATE_KEY)
+    problems.error(
+        f"{TEMPLATE_KEY!r} must be the step that runs for each item", place, suggestion=f"add {TEMPLATE_KEY!r}"
+    )
+    return None
 
 
 def read_executor_inputs(

@@ -8,29 +8,32 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AliasChoices, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
-from airflow_llm_provider.workflow.model import (
-    DEFAULT_OUTPUT,
-    DocumentPath,
-    Source,
-    Step,
-    Workflow,
-    WorkflowOutput,
-    slug,
-)
-from dag_factory.airflow_block import AirflowStep, AirflowWorkflow
+from airflow_llm_provider.engine.executor import Executor, find_executor, is_executor
+from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Source, Step, Workflow, slug
+from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Timezone
 from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList, free_keys
 from dag_factory.notations.base import (
+    TEMPLATE_KEY,
+    FailurePolicy,
+    FailurePolicyKey,
     Notation,
+    OnError,
+    OnErrorKey,
     RetryModel,
     check_provider,
     executor_of,
     read_executor_inputs,
     read_inputs,
+    read_output,
+    template_of,
     workflow_name,
 )
 from dag_factory.problems import Problems
@@ -63,14 +66,41 @@ class StepModel(Model):
     output: TextList = Field(default_factory=list)
     retry: RetryModel | None = None
     timeout_seconds: Duration | None = None
+    on_error: OnErrorKey = None
     airflow: AirflowStep | None = None
 
 
-class OutputModel(Model):
-    """The long form of one of the workflow's ``outputs``."""
+class ParallelModel(StepModel):
+    """Steps that need not wait for each other; the step itself stands for them all."""
 
-    value: Any
-    fallback: Any = None
+    model_config = ConfigDict(extra="forbid")
+
+    tasks: list[Any] = Field(min_length=1, validation_alias=AliasChoices("tasks", "steps"))
+    max_concurrency: int | None = Field(default=None, ge=1)
+
+
+class BranchModel(StepModel):
+    """Steps of which some run, depending on a value."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    condition: Scalar
+    branches: dict[str, Any] = Field(min_length=1)
+    default: Any = None
+
+
+class TriggerModel(Model):
+    """When the workflow starts by itself."""
+
+    type: Literal["cron", "manual"] = "cron"
+    schedule: Schedule | None = None
+    timezone: Timezone = "UTC"
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.type == "cron" and self.schedule is None:
+            raise ValueError("a trigger of type 'cron' needs 'schedule'")
+        return self
 
 
 class RootModel(Model):
@@ -85,6 +115,8 @@ class RootModel(Model):
     outputs: dict[str, Any] = Field(default_factory=dict)
     timeout_seconds: Duration | None = None
     max_parallel: int | None = Field(default=None, ge=1)
+    failure_policy: FailurePolicyKey = FailurePolicy()
+    trigger: TriggerModel | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     labels: dict[str, Any] = Field(default_factory=dict)
     annotations: dict[str, Any] = Field(default_factory=dict)
@@ -93,84 +125,202 @@ class RootModel(Model):
 
 def _read(document: Document, problems: Problems) -> Workflow | None:
     root = problems.validate(RootModel, document.data, ())
-    given_steps = document.data.get("steps")
-    providers = root.providers if root else {}
-    steps = [
-        _read_step(data, ("steps", index), providers, problems)
-        for index, data in enumerate(given_steps if isinstance(given_steps, list) else [])
-        if isinstance(data, dict)
-    ]
+    reader = _Reader(root, problems)
+    steps = reader.read(document.data.get("steps"), ("steps",), _Place())
     if root is None:
         return None
+    airflow = root.airflow.model_dump(exclude_unset=True)
+    if root.trigger is not None and root.trigger.schedule is not None:
+        airflow = {"schedule": root.trigger.schedule, "timezone": root.trigger.timezone, **airflow}
     return Workflow(
         name=root.name,
         dag_id=workflow_name(root.name, ("name",), problems),
-        steps=tuple(step for step in steps if step is not None),
+        steps=reader.with_branches_awaited(steps),
         source=Source(document.path, document.text, document.index, STEPS.name),
         version=root.version,
         description=root.description,
         inputs=read_inputs(root.inputs, ("inputs",), problems),
         declares_inputs=root.inputs is not None,
-        outputs=tuple(_output(name, value, problems) for name, value in root.outputs.items()),
+        outputs=tuple(read_output(name, value, ("outputs", name), problems) for name, value in root.outputs.items()),
         metadata={**root.metadata, "labels": root.labels, "annotations": root.annotations},
         tags=tuple(dict.fromkeys([*root.airflow.tags, *map(str, root.labels.values())])),
         timeout=root.timeout_seconds,
         max_parallel=root.max_parallel,
-        airflow=root.airflow.model_dump(exclude_unset=True),
+        fail_fast=root.failure_policy.mode == "failFast",
+        airflow=airflow,
     )
 
 
-def _output(name: str, value: Any, problems: Problems) -> WorkflowOutput:
-    location: DocumentPath = ("outputs", name)
-    if isinstance(value, dict) and "value" in value:
-        model = problems.validate(OutputModel, value, location)
-        if model is not None:
-            return WorkflowOutput(name, model.value, model.fallback, location)
-    return WorkflowOutput(name, value, location=location)
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What holds for every step of a group, because it holds for the group.
+
+    Attributes:
+        depends_on: Ids of the steps that the group waits for.
+        gates: The conditions that the group stands under.
+        after: Ids of the steps that the group must not start before.
+    """
+
+    depends_on: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+    after: tuple[str, ...] = ()
 
 
-def _read_step(
-    data: Mapping[str, Any], location: DocumentPath, providers: Mapping[str, ProviderModel], problems: Problems
-) -> Step | None:
-    data = free_keys(data)
-    model = problems.validate(StepModel, data, location)
-    kind = data.get("type", "llm")
-    simple = isinstance(kind, (str, int, float))
-    executor = executor_of(str(kind), (*location, "type"), problems) if simple else None
-    own = executor.Inputs.model_fields if executor else {}
-    # Where the executor has an input of a step's key, as `orchestrator:assert` has `condition`, it is the executor's.
-    inputs = {name: value for name, value in data.items() if name not in StepModel.model_fields or name in own}
-    if kind == "llm":
-        inputs = _with_provider(inputs, providers, location, problems)
-    if kind == "transform":
-        inputs = _with_references(inputs)
-    if executor is not None:
-        read_executor_inputs(executor, inputs, location, problems, also_known=StepModel.model_fields)
-    if model is None:
-        return None
-    names = model.output or [DEFAULT_OUTPUT]
-    given = executor.outputs if executor else tuple(names)
-    if len(names) > len(given):
-        problems.error(
-            f"{len(names)} outputs are named, but {kind!r} gives {len(given)}",
-            (*location, "output"),
-            suggestion=f"in this order: {', '.join(given)}",
+class _Reader:
+    """Reads the steps of one document; groups become their steps, and one more that stands for the group."""
+
+    def __init__(self, root: RootModel | None, problems: Problems) -> None:
+        self._providers: Mapping[str, ProviderModel] = root.providers if root else {}
+        self._on_error = OnError(continues=root is not None and root.failure_policy.mode == "continueOnError")
+        self._problems = problems
+        self._members: dict[str, tuple[str, ...]] = {}
+
+    def read(self, given: Any, location: DocumentPath, place: _Place) -> list[Step]:
+        """Read a list of steps, or the only one of a branch."""
+        if isinstance(given, dict):
+            return self._read_one(given, location, place)
+        items = enumerate(given if isinstance(given, list) else [])
+        return [step for index, item in items for step in self._read_one(item, (*location, index), place)]
+
+    def with_branches_awaited(self, steps: list[Step]) -> tuple[Step, ...]:
+        """Give the steps; one that waits for a branch waits for the steps of the branch as well."""
+
+        def awaited(step: Step) -> tuple[str, ...]:
+            ids: dict[str, None] = {}
+            for other in step.depends_on:
+                members = self._members.get(other, ())
+                ids |= dict.fromkeys((other,) if step.id in members else (other, *members))
+            return tuple(ids)
+
+        return tuple(replace(step, depends_on=awaited(step)) for step in steps)
+
+    def _read_one(self, given: Any, location: DocumentPath, place: _Place) -> list[Step]:
+        if not isinstance(given, dict):
+            if len(location) > 2:
+                self._problems.error("a step must be a mapping", location)
+            return []
+        data = free_keys(given)
+        if data.get("type") == "parallel":
+            return self._read_parallel(data, location, place)
+        if data.get("type") == "branch":
+            return self._read_branch(data, location, place)
+        step = self._read_step(data, location, place)
+        return [] if step is None else [step]
+
+    def _read_parallel(self, data: Mapping[str, Any], location: DocumentPath, place: _Place) -> list[Step]:
+        model = self._problems.validate(ParallelModel, data, location)
+        key = "tasks" if "tasks" in data else "steps"
+        given = data.get(key)
+        if model is None or not isinstance(given, list):
+            return self.read(given, (*location, key), place)
+        own = () if model.condition is None else (Gate(model.condition, location=(*location, "condition")),)
+        inside = _Place((*place.depends_on, *model.depends_on), (*place.gates, *own), place.after)
+        runs: list[list[Step]] = []
+        for index, item in enumerate(given):
+            # At most so many at once: each waits for the end of one that many places before it.
+            before = (
+                runs[index - model.max_concurrency] if model.max_concurrency and index >= model.max_concurrency else []
+            )
+            after = (*inside.after, *(step.id for step in before))
+            runs.append(self._read_one(item, (*location, key, index), replace(inside, after=after)))
+        steps = [step for run in runs for step in run]
+        direct = [run[-1].id if run[-1].executor == "parallel" else run[0].id for run in runs if run]
+        collected = {"outputs": {step_id: f"{{{{ steps.[{step_id}] }}}}" for step_id in direct}}
+        group = self._step(model, location, replace(place, gates=inside.gates), "parallel", collected)
+        return [*steps, replace(group, depends_on=tuple(step.id for step in steps))]
+
+    def _read_branch(self, data: Mapping[str, Any], location: DocumentPath, place: _Place) -> list[Step]:
+        model = self._problems.validate(BranchModel, data, location)
+        branches, default = data.get("branches"), data.get("default")
+        given: dict[str, tuple[DocumentPath, Any]] = {}
+        if isinstance(branches, dict):
+            given = {key: ((*location, "branches", key), value) for key, value in free_keys(branches).items()}
+        if isinstance(default, (list, dict)):
+            given["default"] = ((*location, "default"), default)
+        elif default is not None and str(default) not in given:
+            suggestion = closest(str(default), given)
+            self._problems.error(f"there is no branch {default!r}", (*location, "default"), suggestion=suggestion)
+        depends_on = (model.id,) if model else ()
+        steps: list[Step] = []
+        for key, (way, value) in given.items():
+            if not isinstance(value, (list, dict)):
+                self._problems.error(f"the branch {key!r} must be a list of steps", way)
+            taken = (Gate(_is_taken(model.id, key), location=way),) if model else ()
+            steps += self.read(value, way, _Place(depends_on, (*place.gates, *taken), place.after))
+        if model is None:
+            return steps
+        self._members[model.id] = tuple(step.id for step in steps)
+        usual = "default" if "default" in given else None if default is None else str(default)
+        inputs = {"condition": model.condition, "cases": [*given], "default": usual}
+        return [replace(self._step(model, location, place, "branch", inputs), condition=None), *steps]
+
+    def _read_step(self, data: Mapping[str, Any], location: DocumentPath, place: _Place) -> Step | None:
+        model = self._problems.validate(StepModel, data, location)
+        kind = data.get("type", "llm")
+        simple = isinstance(kind, (str, int, float))
+        executor = executor_of(str(kind), (*location, "type"), self._problems) if simple else None
+        own = executor.Inputs.model_fields if executor else {}
+        # Where the executor has an input of a step's key, as `orchestrator:assert` has `condition`, it is the executor's.
+        inputs = {name: value for name, value in data.items() if name not in StepModel.model_fields or name in own}
+        if kind == "llm":
+            inputs = _with_provider(inputs, self._providers, location, self._problems)
+        if kind == "transform":
+            inputs = _with_references(inputs)
+        template = None
+        if executor is not None and executor.has_template:
+            given = template_of(inputs, location, self._problems)
+            template = self._read_step(given, (*location, TEMPLATE_KEY), _Place()) if given else None
+        if executor is not None:
+            read_executor_inputs(executor, inputs, location, self._problems, also_known=StepModel.model_fields)
+        if model is None:
+            return None
+        step = replace(self._step(model, location, place, model.type, inputs), template=template)
+        return replace(step, condition=None) if "condition" in own else step
+
+    def _step(
+        self, model: StepModel, location: DocumentPath, place: _Place, kind: str, inputs: Mapping[str, Any]
+    ) -> Step:
+        on_error: OnError = model.on_error or self._on_error
+        executor = find_executor(kind) if is_executor(kind) else None
+        return Step(
+            id=model.id,
+            task_id=slug(model.id),
+            executor=kind,
+            inputs=inputs,
+            outputs=self._outputs(model, executor, location),
+            depends_on=tuple(dict.fromkeys((*place.depends_on, *model.depends_on))),
+            after=place.after,
+            condition=model.condition,
+            gates=place.gates,
+            conditions=executor.conditions if executor else frozenset(),
+            continues=on_error.continues,
+            default=on_error.default,
+            retry=model.retry.retry() if model.retry else None,
+            timeout=model.timeout_seconds,
+            airflow=model.airflow.task_settings() if model.airflow else {},
+            location=location,
+            input_locations={name: (*location, name) for name in inputs},
         )
-        given = (*given, *names[len(given) :])
-    return Step(
-        id=model.id,
-        task_id=slug(model.id),
-        executor=model.type,
-        inputs=inputs,
-        outputs=dict(zip(names, given, strict=False)),
-        depends_on=tuple(model.depends_on),
-        condition=None if "condition" in own else model.condition,
-        retry=model.retry.retry() if model.retry else None,
-        timeout=model.timeout_seconds,
-        airflow=model.airflow.task_settings() if model.airflow else {},
-        location=location,
-        input_locations={name: (*location, name) for name in inputs},
-    )
+
+    def _outputs(
+        self, model: StepModel, executor: type[Executor[Any]] | None, location: DocumentPath
+    ) -> dict[str, str]:
+        names = model.output or [DEFAULT_OUTPUT]
+        given = executor.outputs if executor else tuple(names)
+        if len(names) > len(given):
+            self._problems.error(
+                f"{len(names)} outputs are named, but {model.type!r} gives {len(given)}",
+                (*location, "output"),
+                suggestion=f"in this order: {', '.join(given)}",
+            )
+            given = (*given, *names[len(given) :])
+        return dict(zip(names, given, strict=False))
+
+
+def _is_taken(branch: str, key: str) -> str:
+    """Give the condition that a branch has taken the way of that key."""
+    quoted = key.replace("\\", "\\\\").replace("'", "\\'")
+    return f"{{{{ steps.[{branch}] }}}} == '{quoted}'"
 
 
 def _with_provider(

@@ -4,30 +4,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field
 
 from airflow_llm_provider.engine.executor import Executor
-from airflow_llm_provider.workflow.model import (
-    DEFAULT_OUTPUT,
-    DocumentPath,
-    Source,
-    Step,
-    Workflow,
-    WorkflowOutput,
-    slug,
-)
+from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Source, Step, Workflow, slug
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow
 from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList
 from dag_factory.notations.base import (
+    TEMPLATE_KEY,
+    FailurePolicy,
+    FailurePolicyKey,
     Notation,
+    OnError,
+    OnErrorKey,
     RetryModel,
     check_provider,
     executor_of,
     read_executor_inputs,
     read_inputs,
+    read_output,
+    template_of,
     workflow_name,
 )
 from dag_factory.problems import UNNAMED, Problems
@@ -81,6 +81,7 @@ class Config(Model):
     concurrency: Concurrency = Concurrency()
     retry: RetryModel | None = None
     retry_policy: RetryModel | None = Field(default=None, alias="retryPolicy")
+    failure_policy: FailurePolicyKey = Field(default=FailurePolicy(), alias="failurePolicy")
 
 
 class TaskOutput(Model):
@@ -112,15 +113,16 @@ class Task(Model):
     retry: RetryModel | None = None
     retry_policy: RetryModel | None = Field(default=None, alias="retryPolicy")
     timeout: Duration | None = None
+    on_error: OnErrorKey = Field(default=None, validation_alias=AliasChoices("on_error", "onError"))
     airflow: AirflowStep | None = None
 
 
-class Output(Model):
-    """The long form of one of ``spec.outputs``."""
+class BranchModel(Model):
+    """One entry of ``spec.branches``."""
 
-    value: Any
-    fallback: Any = None
-    description: str | None = None
+    condition: Scalar
+    tasks: list[Any] = Field(min_length=1)
+    otherwise: list[Any] = Field(default_factory=list, alias="else")
 
 
 class Spec(Model):
@@ -128,6 +130,7 @@ class Spec(Model):
 
     inputs: Any = None
     tasks: list[dict[str, Any]] = Field(min_length=1)
+    branches: list[Any] = Field(default_factory=list)
     outputs: dict[str, Any] = Field(default_factory=dict)
     config: Config = Config()
     airflow: AirflowWorkflow = AirflowWorkflow()
@@ -153,42 +156,60 @@ class TaskConfig(Model):
 def _read(document: Document, problems: Problems) -> Workflow | None:
     root = problems.validate(Root, document.data, ())
     spec = document.data.get("spec")
-    given_tasks = spec.get("tasks") if isinstance(spec, dict) else None
+    given = spec if isinstance(spec, dict) else {}
     shared = root.spec.config if root else Config()
-    steps = [
-        _read_task(data, ("spec", "tasks", index), shared, problems)
-        for index, data in enumerate(given_tasks if isinstance(given_tasks, list) else [])
-        if isinstance(data, dict)
-    ]
+    steps = _read_tasks(given.get("tasks"), ("spec", "tasks"), shared, problems)
+    branches = given.get("branches")
+    for index, branch in enumerate(branches if isinstance(branches, list) else []):
+        steps += _read_branch(branch, ("spec", "branches", index), shared, problems)
     if root is None:
         return None
     metadata = root.metadata
     return Workflow(
         name=metadata.name,
         dag_id=workflow_name(metadata.name, ("metadata", "name"), problems),
-        steps=tuple(step for step in steps if step is not None),
+        steps=tuple(steps),
         source=Source(document.path, document.text, document.index, V1.name),
         version=metadata.version,
         description=metadata.description,
         inputs=read_inputs(root.spec.inputs, ("spec", "inputs"), problems),
         declares_inputs=root.spec.inputs is not None,
-        outputs=tuple(_output(name, value, problems) for name, value in root.spec.outputs.items()),
+        outputs=tuple(
+            read_output(name, value, ("spec", "outputs", name), problems) for name, value in root.spec.outputs.items()
+        ),
         metadata=metadata.model_dump(exclude_none=True),
         tags=tuple(dict.fromkeys([*root.spec.airflow.tags, *map(str, metadata.labels.values())])),
         timeout=root.spec.config.timeout,
         max_parallel=root.spec.config.concurrency.max_parallel,
+        fail_fast=shared.failure_policy.mode == "failFast",
         airflow=root.spec.airflow.model_dump(exclude_unset=True),
         location=("spec",),
     )
 
 
-def _output(name: str, value: Any, problems: Problems) -> WorkflowOutput:
-    location: DocumentPath = ("spec", "outputs", name)
-    if isinstance(value, dict):
-        model = problems.validate(Output, value, location)
-        if model is not None:
-            return WorkflowOutput(name, model.value, model.fallback, (*location, "value"))
-    return WorkflowOutput(name, value, location=location)
+def _read_tasks(
+    given: Any, location: DocumentPath, shared: Config, problems: Problems, gates: tuple[Gate, ...] = ()
+) -> list[Step]:
+    steps = []
+    for index, data in enumerate(given if isinstance(given, list) else []):
+        if isinstance(data, dict):
+            step = _read_task(data, (*location, index), shared, problems)
+            if step is not None:
+                steps.append(replace(step, gates=gates))
+        elif gates:
+            problems.error("a task must be a mapping", (*location, index))
+    return steps
+
+
+def _read_branch(data: Any, location: DocumentPath, shared: Config, problems: Problems) -> list[Step]:
+    model = problems.validate(BranchModel, data, location)
+    if model is None:
+        return []
+    condition = Gate(model.condition, location=(*location, "condition"))
+    return [
+        *_read_tasks(model.tasks, (*location, "tasks"), shared, problems, (condition,)),
+        *_read_tasks(model.otherwise, (*location, "else"), shared, problems, (replace(condition, negated=True),)),
+    ]
 
 
 def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, problems: Problems) -> Step | None:
@@ -202,10 +223,15 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     if name == "llm" and "provider" in inputs:
         check_provider(inputs["provider"], locations["provider"], problems)
     inputs = {**implied, **inputs}
+    template = None
+    if executor is not None and executor.has_template:
+        given = template_of(inputs, (*location, "inputs"), problems)
+        template = _read_task(given, (*location, "inputs", TEMPLATE_KEY), shared, problems) if given else None
     if executor is not None:
         read_executor_inputs(executor, inputs, (*location, "inputs"), problems, locations=locations)
     rules = (task.retry_policy, task.retry, config.retry_policy, config.retry, shared.retry_policy, shared.retry)
     retry = next((rule for rule in rules if rule is not None), None)
+    on_error: OnError = task.on_error or OnError(shared.failure_policy.mode == "continueOnError")
     return Step(
         id=task.id,
         task_id=slug(task.id),
@@ -214,6 +240,10 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
         outputs=_bind_outputs(task, executor, location, problems),
         depends_on=tuple(task.depends_on),
         condition=task.condition,
+        conditions=executor.conditions if executor else frozenset(),
+        continues=on_error.continues,
+        default=on_error.default,
+        template=template,
         retry=retry.retry() if retry else None,
         timeout=task.timeout if task.timeout is not None else config.timeout,
         airflow=task.airflow.task_settings() if task.airflow else {},

@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 from airflow_llm_provider.errors import ExpressionError
 from airflow_llm_provider.workflow import templates
 from airflow_llm_provider.workflow.expressions import Path, Reference
-from airflow_llm_provider.workflow.templates import is_template, parse_template, references, render, walk_texts
+from airflow_llm_provider.workflow.model import Source, Workflow
+from airflow_llm_provider.workflow.names import Names
+from airflow_llm_provider.workflow.templates import is_template, parse_template, render, walk_texts
+from airflow_llm_provider.workflow.texts import value_texts
 from airflow_llm_provider.workflow.values import get_item, to_text
 
 WORKFLOWS = FilePath(__file__).parents[4] / "shared" / "corpus" / "workflows"
@@ -85,13 +88,16 @@ def test_nested_values() -> None:
     assert render(value, resolve) == {"a {{n}}": [5, "n: 5", 7, None, {"deep": [[1, {"a": "b"}]]}], "b": False}
 
 
+NOTHING = Names(Workflow("w", "w", (), Source(None, "", 0, "steps")))
+
+
 def test_references_in_nested_values() -> None:
     value = {"a": ["x {{ n }}", {"b": "${{ steps.s-1.out + n }}"}], "c": "{{#each list}}{{a}}{{/each}}", "d": 5}
-    assert list(references(value)) == [
-        (("a", 0), Reference(("n",), 5)),
-        (("a", 1, "b"), Reference(("steps", "s-1", "out"), 4)),
-        (("a", 1, "b"), Reference(("n",), 20)),
-        (("c",), Reference(("list",), 8)),
+    found = [(text.location, text.parse()[0]) for text in value_texts(value, ("at",), NOTHING)]
+    assert found == [
+        (("at", "a", 0), (Reference(("n",), 5),)),
+        (("at", "a", 1, "b"), (Reference(("steps", "s-1", "out"), 4), Reference(("n",), 20))),
+        (("at", "c"), (Reference(("list",), 8),)),
     ]
 
 
@@ -155,5 +161,6 @@ def test_a_template_of_paths_needs_no_parser_library() -> None:
 @pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_text_of_the_corpus_parses(path: FilePath) -> None:
     for document in yaml.safe_load_all(path.read_text("utf-8")):
-        for _, reference in references(document):
-            assert all(isinstance(part, (str, int)) for part in reference.path)
+        for text in value_texts(document, (), NOTHING):
+            for reference in text.parse()[0]:
+                assert all(isinstance(part, (str, int)) for part in reference.path)

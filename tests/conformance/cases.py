@@ -1,0 +1,65 @@
+"""The cases: what each workflow must do in every place where it can run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from airflow_llm_provider.workflow.model import Workflow, slug
+from dag_factory import read_text
+
+__all__ = ["ANSWERS", "CASES", "Case"]
+
+ANSWERS = [{"match": "^conformance slow$", "answer": "slept", "delay": 1.5}]
+"""What the scripted provider answers."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One workflow and the end of its run.
+
+    Attributes:
+        name: What it shows.
+        workflow: The file; its name is the case's.
+        states: Step id to state.
+        inputs: What the run is given.
+        outputs: The declared outputs; None when there are none.
+        state: How the run ends; ``refused`` when its inputs do not fit.
+        events: What was told to whom.
+        note: Why it is so.
+    """
+
+    name: str
+    workflow: Mapping[str, Any]
+    states: Mapping[str, str] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    outputs: Mapping[str, Any] | None = None
+    state: str = "completed"
+    note: str = ""
+
+    @property
+    def dag_id(self) -> str:
+        """The workflow's name."""
+        return slug(f"conformance {self.name}")
+
+    @property
+    def text(self) -> str:
+        """The workflow file."""
+        if "metadata" in self.workflow:
+            named = {**self.workflow, "metadata": {"name": self.dag_id}}
+        else:
+            named = {"name": self.dag_id, **self.workflow}
+        return str(yaml.safe_dump(named, sort_keys=False))
+
+    def read(self) -> Workflow:
+        """Read the file."""
+        result = read_text("case.yaml", self.text)
+        assert not result.errors, "\n".join(item.excerpt() for item in result.errors)
+        return result.workflows[0]
+
+
+CASES = [Case(**case) for case in yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text("utf-8"))]
