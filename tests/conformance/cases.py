@@ -29,7 +29,7 @@ class Case:
         inputs: What the run is given.
         outputs: The declared outputs; None when there are none.
         state: How the run ends; ``refused`` when its inputs do not fit.
-        events: What was told to whom.
+        overlapping: Whether steps must run at the same time, which ``DAG.test()`` never does.
         note: Why it is so.
     """
 
@@ -39,6 +39,7 @@ class Case:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Any] | None = None
     state: str = "completed"
+    overlapping: bool = False
     note: str = ""
 
     @property

@@ -9,6 +9,7 @@ your own.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import time
@@ -22,6 +23,7 @@ import pytest
 from airflow_llm_provider.cli.airflow_api import AirflowAPI, DagRun
 from airflow_llm_provider.cli.home import Home
 from airflow_llm_provider.cli.stand import Stand
+from tests.conformance.cases import ANSWERS
 from tests.conftest import REPOSITORY
 
 T = TypeVar("T")
@@ -107,6 +109,9 @@ def stand_dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def airflow_stand(stand_dags: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStand]:
     """Start the Airflow that the tests of this folder share."""
+    script = tmp_path_factory.mktemp("script") / "answers.json"
+    script.write_text(json.dumps(ANSWERS))
+    os.environ["LLM_SCRIPT"] = str(script)
     stand = Stand(Home(tmp_path_factory.mktemp("airflow") / "home"), stand_dags)
     try:
         stand.start()
@@ -115,3 +120,4 @@ def airflow_stand(stand_dags: Path, tmp_path_factory: pytest.TempPathFactory) ->
             yield AirflowStand(stand, api, stand.home.environment(dict(os.environ)))
     finally:
         stand.stop()
+        del os.environ["LLM_SCRIPT"]

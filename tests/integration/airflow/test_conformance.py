@@ -1,0 +1,108 @@
+"""The cases of the conformance suite as DAGs: on the running scheduler, and with ``DAG.test()``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_llm_provider.cli.airflow_api import DagRun
+from tests.conformance.cases import CASES, Case
+from tests.integration.airflow.conftest import AirflowStand
+
+STATES = {
+    "success": "completed",
+    "failed": "failed",
+    "skipped": "skipped",
+    "upstream_failed": "pending",
+    None: "pending",
+}
+RUN_STATES = {"completed": "success", "failed": "failed", "refused": "failed"}
+
+RUN_ALL = """
+import json, sys
+from dag_factory.loader import load_dags
+
+told = {}
+dags = load_dags(sys.argv[1])
+for dag_id, conf in json.loads(sys.argv[2]).items():
+    run = dags[dag_id].test(run_conf=conf)
+    tasks = {}
+    for ti in run.get_task_instances():
+        pulled = {key: ti.xcom_pull(task_ids=ti.task_id, key=key) for key in ("step", "return_value")}
+        tasks[ti.task_id] = {"state": ti.state, **pulled}
+    told[dag_id] = {"state": run.state, "tasks": tasks}
+print(json.dumps(told))
+"""
+
+
+def compare(case: Case, state: str, tasks: Mapping[str, Mapping[str, Any]]) -> None:
+    """Compare a run's tasks (state, record and outputs each) with what the case says."""
+    assert state == RUN_STATES[case.state], tasks
+    if case.state == "refused":
+        return
+    found = {}
+    for step in case.read().steps:
+        task = tasks[step.task_id]
+        # A step that failed and goes on is a success to Airflow; its record tells.
+        found[step.id] = (task["step"] or {}).get("state") or STATES[task["state"]]
+    assert found == case.states
+    if case.outputs is not None:
+        assert tasks["workflow_outputs"]["return_value"] == case.outputs
+
+
+@pytest.fixture(scope="module")
+def folder(airflow_stand: AirflowStand) -> Path:
+    place = airflow_stand.dags_folder / "workflows" / "conformance"
+    place.mkdir()
+    for case in CASES:
+        (place / f"{case.dag_id}.yaml").write_text(case.text)
+    return place
+
+
+@pytest.fixture(scope="module")
+def runs(airflow_stand: AirflowStand, folder: Path) -> Mapping[str, DagRun]:
+    """Start every case at once."""
+    for case in CASES:
+        airflow_stand.wait_for_dag(case.dag_id)
+    return {case.name: airflow_stand.api.trigger(case.dag_id, case.inputs) for case in CASES if case.state != "refused"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_on_the_scheduler(airflow_stand: AirflowStand, runs: Mapping[str, DagRun], case: Case) -> None:
+    api = airflow_stand.api
+    if case.state == "refused":
+        with pytest.raises(Exception, match="400|422"):
+            api.trigger(case.dag_id, case.inputs)
+        return
+    run = api.wait(runs[case.name], 300)
+    tasks = {
+        task.task_id: {
+            "state": task.state,
+            **{key: api.xcom(run, task.task_id, key) for key in ("step", "return_value")},
+        }
+        for task in api.task_instances(run)
+    }
+    compare(case, run.state, tasks)
+
+
+def test_with_dag_test(airflow_stand: AirflowStand, folder: Path, tmp_path: Path) -> None:
+    # A database of its own: a scheduler would take the tasks of these runs away from under `DAG.test()`.
+    environment = {
+        **airflow_stand.environment,
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+    }
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, capture_output=True, check=True)
+    wanted = [case for case in CASES if case.state != "refused" and not case.overlapping]
+    given = json.dumps({case.dag_id: case.inputs for case in wanted})
+    command = [sys.executable, "-c", RUN_ALL, str(folder), given]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    told = json.loads(done.stdout.splitlines()[-1])
+    for case in wanted:
+        compare(case, told[case.dag_id]["state"], told[case.dag_id]["tasks"])
