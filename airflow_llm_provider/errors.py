@@ -12,6 +12,7 @@
         ├── ServiceUnavailable      5xx, overloaded
         ├── InvalidOutput           an answer arrived but is not what was asked for
         ├── ItemsFailed             items of a fan-out failed
+        ├── WorkflowFailed          a workflow that a step runs failed
         ├── AssertionFailed         an `orchestrator:assert` step found its condition false
         ├── AuthenticationError     401 / 403
         ├── InvalidRequest          400 / 413 / 422, or inputs that the executor refuses
@@ -42,6 +43,7 @@ __all__ = [
     "ServiceUnavailable",
     "StepError",
     "TimeoutError",
+    "WorkflowFailed",
 ]
 
 
@@ -101,6 +103,10 @@ class InvalidOutput(StepError):
 
 class ItemsFailed(StepError):
     """Items of a fan-out failed; the others are done."""
+
+
+class WorkflowFailed(StepError):
+    """A workflow that a step runs failed; its own steps have had their tries."""
 
 
 class AssertionFailed(StepError):

@@ -24,10 +24,14 @@ MAX_STEPS = 10_000
 MAX_ID = 250
 """Most characters of an id, in Airflow's database."""
 
-__all__ = ["OUTPUTS_TASK", "check"]
+__all__ = ["EVENTS_TASK", "OUTPUTS_TASK", "check"]
 
 OUTPUTS_TASK = "workflow_outputs"
 """Id of the task that computes a workflow's declared outputs."""
+
+
+EVENTS_TASK = "workflow_events"
+"""Id of the task that does what a workflow has for the end of a run."""
 
 
 def check(workflow: Workflow, problems: Problems) -> Workflow:
@@ -50,8 +54,10 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
     if _check_ids(workflow, problems):
         _check_dependencies(workflow, problems)
     walk = _References(workflow, problems)
-    texts = [(text, step) for step in workflow.steps for text in step_texts(step, walk.names)]
     in_outputs = Names(workflow, in_outputs=True)
+    texts = [(text, step) for step in workflow.steps for text in step_texts(step, walk.names)]
+    events = (step for steps in workflow.events.values() for step in steps)
+    texts += [(text, step) for step in events for text in step_texts(step, in_outputs)]
     for text, step in texts:
         if not text.is_condition:
             walk.look_at(text, step)
@@ -65,9 +71,22 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
     for text, step in texts:
         if text.is_condition:
             walk.look_at(replace(text, names=walk.names_with_inputs(text.names)), step)
+    for text in _event_texts(workflow):
+        walk.look_at(text)
     workflow = walk.workflow_with_inputs()
     _check_schedule(workflow, problems)
     return workflow
+
+
+def _event_texts(workflow: Workflow) -> Iterator[SourceText]:
+    """Walk over what is read from the event that starts a workflow."""
+    names = Names(workflow)
+    for index, item in enumerate(workflow.inputs):
+        if item.source is not None:
+            yield SourceText(item.source, (*workflow.location, "inputs", index, "source"), names, is_condition=True)
+    if workflow.trigger is not None and workflow.trigger.filter is not None:
+        place = (*workflow.trigger.location, "filter")
+        yield SourceText(workflow.trigger.filter, place, names, is_condition=True)
 
 
 def _check_schedule(workflow: Workflow, problems: Problems) -> None:
@@ -83,7 +102,7 @@ def _check_schedule(workflow: Workflow, problems: Problems) -> None:
 
 def _check_ids(workflow: Workflow, problems: Problems) -> bool:
     by_id: dict[str, Step] = {}
-    by_task: dict[str, Step | None] = {OUTPUTS_TASK: None} if workflow.outputs else {}
+    by_task: dict[str, Step | None] = dict.fromkeys((OUTPUTS_TASK, EVENTS_TASK))
     before = len(problems.found)
     for step in workflow.steps:
         place = (*step.location, "id")
@@ -97,7 +116,7 @@ def _check_ids(workflow: Workflow, problems: Problems) -> bool:
             problems.error(f"the id has {len(step.task_id)} characters; Airflow takes at most {MAX_ID}", place)
         elif step.task_id in by_task:
             other = by_task[step.task_id]
-            taken = f"the same as {other.id!r}" if other else "the id of the task that computes the workflow's outputs"
+            taken = f"the same as {other.id!r}" if other else "an id that this package needs for itself"
             problems.error(f"the id {step.id!r} becomes {step.task_id!r} in Airflow, {taken}", place)
         by_id.setdefault(step.id, step)
         by_task.setdefault(step.task_id, step)

@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from airflow.sdk import DAG, Param
 
+from airflow_llm_provider.operators.events import WorkflowEventsOperator, run_timeout_events
 from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputsOperator, WorkflowStepOperator
 from airflow_llm_provider.policy import WORKFLOW_FILE
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Input, Step, Workflow
 from dag_factory.airflow_block import AirflowWorkflow
-from dag_factory.checks import OUTPUTS_TASK
+from dag_factory.checks import EVENTS_TASK, OUTPUTS_TASK
 
 __all__ = ["to_dag"]
 
@@ -56,7 +58,22 @@ def to_dag(workflow: Workflow) -> DAG:
         last = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **defaults)
         dag.add_task(last)
         last.set_upstream([tasks[step_id] for step_id in graph.leaves()])
+    if workflow.events:
+        _add_events(dag, workflow, defaults)
     return dag
+
+
+def _add_events(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> None:
+    """Add the task that does what a workflow has for the end of a run."""
+    leaves = dag.leaves
+    events = WorkflowEventsOperator(task_id=EVENTS_TASK, workflow=workflow, **defaults)
+    dag.add_task(events)
+    events.set_upstream(leaves)
+    # A teardown runs whatever came before, and has no say in the state of the run.
+    events.as_teardown(on_failure_fail_dagrun=False)
+    # A run that took too long is over with all its tasks, so nothing but the DAG itself is left to tell of it.
+    dag.on_failure_callback = partial(run_timeout_events, workflow)
+    dag.has_on_failure_callback = True
 
 
 def _task(step: Step, workflow: Workflow, defaults: dict[str, Any], *, has_upstream: bool) -> WorkflowStepOperator:

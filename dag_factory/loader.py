@@ -47,8 +47,8 @@ def load_dags(folder: str | os.PathLike[str]) -> dict[str, DAG]:
     wanted = get_parsing_context().dag_id
     if wanted is not None:
         for path in _likeliest_first(wanted, folder):
-            for workflow in read_file(path).workflows:
-                if workflow.dag_id == wanted:
+            for workflow in read_file(path, library=folder).workflows:
+                if workflow.dag_id == wanted and not workflow.is_template:
                     return {wanted: to_dag(workflow)}
         return {}
     with _without_garbage_collection():
@@ -79,7 +79,7 @@ def _compile(workflows: Iterable[Workflow]) -> tuple[dict[str, DAG], tuple[Diagn
     """Make the DAGs; what Airflow refuses to build is that workflow's error, and not the end of all others."""
     dags: dict[str, DAG] = {}
     errors: list[Diagnostic] = []
-    for workflow in workflows:
+    for workflow in (workflow for workflow in workflows if not workflow.is_template):
         try:
             dag = to_dag(workflow)
             _check_executors(dag)

@@ -16,6 +16,7 @@ from airflow_llm_provider.workflow.model import DocumentPath, Workflow
 from dag_factory.checks import check
 from dag_factory.diagnostics import Diagnostic
 from dag_factory.documents import Document, decode, parse
+from dag_factory.linking import link, links
 from dag_factory.notations import NOTATIONS
 from dag_factory.problems import Problems
 
@@ -55,30 +56,17 @@ def read_text(path: str, text: str) -> ReadResult:
     Returns:
         The workflows that can run, and all that is wrong.
     """
-    parsed = parse(path, text)
-    workflows: list[Workflow] = []
-    diagnostics = list(parsed.errors)
-    for document in parsed.documents:
-        workflow, found = _read_document(document)
-        diagnostics += found
-        if workflow is not None:
-            workflows.append(workflow)
-    return _without_duplicates([(workflows, diagnostics)])
+    return _joined([_read_documents(path, text)])
 
 
-def read_file(path: str | os.PathLike[str]) -> ReadResult:
+def read_file(path: str | os.PathLike[str], *, library: str | os.PathLike[str] | None = None) -> ReadResult:
     """Read every workflow in a file.
 
     Args:
         path: The file.
+        library: The folder with the workflows that this one may name; its own folder when None.
     """
-    name = os.fspath(path)
-    try:
-        content = Path(path).read_bytes()
-    except OSError as error:
-        return ReadResult((), (Diagnostic(name, 1, 1, f"cannot be read: {error.strerror}"),))
-    text, errors = decode(name, content)
-    return ReadResult((), errors) if errors else read_text(name, text)
+    return _joined([_read_alone(path)], library)
 
 
 def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
@@ -139,8 +127,7 @@ def read_files(paths: Iterable[str | os.PathLike[str]]) -> ReadResult:
     Returns:
         All workflows and diagnostics. Of two workflows with one name the first runs, and the other is an error.
     """
-    results = (read_file(path) for path in paths)
-    return _without_duplicates((result.workflows, result.diagnostics) for result in results)
+    return _joined(_read_alone(path) for path in paths)
 
 
 def read_folder(folder: str | os.PathLike[str]) -> ReadResult:
@@ -150,6 +137,32 @@ def read_folder(folder: str | os.PathLike[str]) -> ReadResult:
         folder: The folder.
     """
     return read_files(find_files(folder))
+
+
+_Read = tuple[list[Workflow], list[Diagnostic]]
+"""What a file holds, before it is joined with others."""
+
+
+def _read_alone(path: str | os.PathLike[str]) -> _Read:
+    name = os.fspath(path)
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:
+        return [], [Diagnostic(name, 1, 1, f"cannot be read: {error.strerror}")]
+    text, errors = decode(name, content)
+    return ([], [*errors]) if errors else _read_documents(name, text)
+
+
+def _read_documents(path: str, text: str) -> _Read:
+    parsed = parse(path, text)
+    workflows: list[Workflow] = []
+    diagnostics = [*parsed.errors]
+    for document in parsed.documents:
+        workflow, found = _read_document(document)
+        diagnostics += found
+        if workflow is not None:
+            workflows.append(workflow)
+    return workflows, diagnostics
 
 
 def _read_document(document: Document) -> tuple[Workflow | None, list[Diagnostic]]:
@@ -167,7 +180,8 @@ def _read_document(document: Document) -> tuple[Workflow | None, list[Diagnostic
     return (None if problems.fatal else workflow), found
 
 
-def _without_duplicates(parts: Iterable[tuple[Iterable[Workflow], Iterable[Diagnostic]]]) -> ReadResult:
+def _joined(parts: Iterable[_Read], folder: str | os.PathLike[str] | None = None) -> ReadResult:
+    """Join what several files hold: each name once, and what they name of each other looked up."""
     kept: dict[str, Workflow] = {}
     diagnostics: list[Diagnostic] = []
     for workflows, found in parts:
@@ -176,7 +190,47 @@ def _without_duplicates(parts: Iterable[tuple[Iterable[Workflow], Iterable[Diagn
             first = kept.setdefault(workflow.dag_id, workflow)
             if first is not workflow:
                 diagnostics.append(_duplicate(workflow, first))
-    return ReadResult(tuple(kept.values()), tuple(diagnostics))
+    library = _Library(kept.values(), folder)
+    joined: list[Workflow] = []
+    for workflow in kept.values():
+        linked, errors = (
+            link(workflow, library.find, library.names(), _report) if any(links(workflow)) else (workflow, [])
+        )
+        diagnostics += errors
+        if linked is not None:
+            joined.append(linked)
+    return ReadResult(tuple(joined), tuple(diagnostics))
+
+
+class _Library:
+    """The workflows that others may name: those that are read with them, and those of a folder or beside these."""
+
+    def __init__(self, workflows: Iterable[Workflow], folder: str | os.PathLike[str] | None) -> None:
+        self._by_name = {workflow.name: workflow for workflow in workflows}
+        paths = (workflow.source.path for workflow in self._by_name.values())
+        self._read = {os.path.realpath(path) for path in paths if path and os.path.exists(path)}
+        beside = dict.fromkeys(os.path.dirname(path) for path in sorted(self._read))
+        self._folders = dict.fromkeys([os.fspath(folder)]) if folder is not None else beside
+
+    def names(self) -> list[str]:
+        """Give all names that are known so far."""
+        return [*self._by_name]
+
+    def find(self, name: str) -> Workflow | None:
+        """Give the workflow of that name."""
+        while name not in self._by_name and self._folders:
+            self._read_beside(self._folders.popitem()[0])
+        return self._by_name.get(name)
+
+    def _read_beside(self, folder: str) -> None:
+        for path in find_files(folder):
+            if os.path.realpath(path) not in self._read:
+                for workflow in _read_alone(path)[0]:
+                    self._by_name.setdefault(workflow.name, workflow)
+
+
+def _report(workflow: Workflow, message: str, path: DocumentPath, suggestion: str) -> Diagnostic:
+    return diagnostic(workflow, message, path, suggestion=suggestion)
 
 
 def _duplicate(workflow: Workflow, first: Workflow) -> Diagnostic:

@@ -8,6 +8,8 @@ from typing import Any
 from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import Input, Workflow
+from airflow_llm_provider.workflow.templates import is_template, render
+from airflow_llm_provider.workflow.values import get_item
 
 __all__ = ["bind_inputs", "misfits"]
 
@@ -40,6 +42,11 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
     problems = [f"{name}: no such input; {closest(name, declared) or 'the workflow declares none'}" for name in unknown]
     values = {name: given[name] for name in given if name not in declared}
     for item in workflow.inputs:
+        # Airflow gives null for what nobody gave.
+        if item.source is not None and given.get(item.name) is None:
+            values[item.name] = _from_event(item.source, given.get("event"))
+            problems += [f"{item.name}: {problem}" for problem in misfits(item, values[item.name])]
+            continue
         if item.name not in given:
             if item.required:
                 problems.append(f"{item.name}: missing; give {_article(item.type)}")
@@ -52,6 +59,16 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
             f"workflow {workflow.name!r} cannot start with these inputs: {'; '.join(sorted(problems))}"
         )
     return values
+
+
+def _from_event(source: str, event: Any) -> Any:
+    def resolve(path: tuple[str | int, ...]) -> object:
+        value: object = event if path[0] == "event" else None
+        for key in path[1:]:
+            value = get_item(value, key)
+        return value
+
+    return render(source if is_template(source) else f"${{{{ {source} }}}}", resolve)
 
 
 def misfits(item: Input, value: Any) -> list[str]:

@@ -62,7 +62,8 @@ class RunResult:
         outputs: The workflow's results; see :func:`airflow_llm_provider.engine.run.run_workflow`.
         steps: Step id to result, in the file's order; a step that never started is ``pending``.
         error: Why the run failed.
-        execution_time: Milliseconds from start to end.
+        events: What was done because it ended so.
+        execution_time: Milliseconds from start to end, those not included.
     """
 
     run_id: str
@@ -71,6 +72,7 @@ class RunResult:
     outputs: Mapping[str, Any]
     steps: Mapping[str, StepResult]
     error: str | None = None
+    events: tuple[StepResult, ...] = ()
     execution_time: float = 0.0
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,4 +85,7 @@ class RunResult:
             "execution_time": round(self.execution_time, 3),
             "outputs": dict(self.outputs),
             "steps": {name: {"outputs": dict(step.outputs), **step.record()} for name, step in self.steps.items()},
+            "events": [
+                {"event": event.step_id, "outputs": dict(event.outputs), **event.record()} for event in self.events
+            ],
         }

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from graphlib import TopologicalSorter
 from typing import Any, Literal
 
+from airflow_llm_provider.engine.events import Ending, run_events
 from airflow_llm_provider.engine.inputs import bind_inputs
 from airflow_llm_provider.engine.result import RunResult, StepResult, StepState
 from airflow_llm_provider.engine.runtime import Runtime
@@ -40,7 +41,7 @@ def step_scope(workflow: Workflow, inputs: Mapping[str, Any], run: Run, results:
         runtime: Looks secrets up.
     """
     facts = {"name": workflow.name, "version": workflow.version, "metadata": dict(workflow.metadata)}
-    return Scope(Names(workflow), facts, inputs, run, results, runtime.secret)
+    return Scope(Names(workflow), facts, inputs, run, results, runtime.secret, workflows=workflow.uses)
 
 
 def workflow_outputs(workflow: Workflow, scope: Scope) -> dict[str, Any]:
@@ -111,10 +112,16 @@ async def run_workflow(
     ended: dict[str, StepResult] = {}
     error: str | None = None
     outputs: Mapping[str, Any] = {}
+    ending: Ending | None = None
     try:
         await asyncio.wait_for(_run_steps(workflow, scope, runtime, results, ended), workflow.timeout)
     except asyncio.TimeoutError:
-        error = f"TimeoutError: the run took longer than {workflow.timeout:g} s"
+        ending, error = "timeout", f"TimeoutError: the run took longer than {workflow.timeout:g} s"
+    except asyncio.CancelledError:
+        await asyncio.shield(
+            run_events(workflow, scope, runtime, "cancelled", outputs={}, error="the run was cancelled")
+        )
+        raise
     failed = [ended[step.id] for step in workflow.steps if step.id in ended and _blocks(step, ended[step.id].state)]
     if failed:
         error = error or f"{failed[0].step_id}: {failed[0].error}"
@@ -124,6 +131,7 @@ async def run_workflow(
         except ExpressionError as problem:
             error = f"ExpressionError: {problem}"
     state: Literal["completed", "failed"] = "completed" if error is None else "failed"
+    told = await run_events(workflow, scope, runtime, ending or state, outputs=outputs, error=error)
     return RunResult(
         run_id=run.id,
         workflow=workflow.name,
@@ -131,6 +139,7 @@ async def run_workflow(
         outputs=outputs,
         steps={step.id: ended.get(step.id, StepResult(step.id, "pending")) for step in workflow.steps},
         error=error,
+        events=told,
         execution_time=(time.perf_counter() - started) * 1000,
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
 from types import TracebackType
@@ -54,6 +55,12 @@ class Runtime:
         self.offline = offline
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials
         self._clients: dict[tuple[str, str | None, str | None], ChatClient] = {}
+
+    def observed_by(self, observer: Observer) -> Runtime:
+        """Give the same runtime, clients and all, that tells somebody else what happens."""
+        other = copy.copy(self)
+        other.observer = observer
+        return other
 
     def configured_credentials(self, provider: str, connection: str | None = None) -> Credentials:
         """Give a provider's credentials from ``orchestrator.yaml``, else from its usual variables.

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.workflow.model import Workflow
 from airflow_llm_provider.workflow.names import Names, Path
 from airflow_llm_provider.workflow.values import get_item
 
@@ -85,6 +86,7 @@ class Scope:
         results: The steps' results.
         secret: Looks a secret up by key.
         local: Values of names that exist only here (``item``, ``index``).
+        workflows: The workflows that steps may run, by name.
         workflow_outputs: The results computed so far, while ``outputs`` are being computed.
     """
 
@@ -95,6 +97,7 @@ class Scope:
     results: Results
     secret: Callable[[str], str | None] = _no_secret
     local: Mapping[str, Any] = field(default_factory=dict)
+    workflows: Mapping[str, Workflow] = field(default_factory=dict)
     workflow_outputs: Mapping[str, Any] = field(default_factory=dict)
 
     def with_local(self, **values: object) -> Scope:

@@ -35,7 +35,14 @@ if TYPE_CHECKING:
     import jinja2
     from airflow.sdk import Context
 
-__all__ = ["STEP_XCOM", "USAGE_XCOM", "LLMStepOperator", "WorkflowOutputsOperator", "WorkflowStepOperator"]
+__all__ = [
+    "STEP_XCOM",
+    "USAGE_XCOM",
+    "LLMStepOperator",
+    "WorkflowOperator",
+    "WorkflowOutputsOperator",
+    "WorkflowStepOperator",
+]
 
 STEP_XCOM = "step"
 """XCom with a step's state, error, tries, time and settings, whether it completed or failed."""
@@ -123,7 +130,7 @@ def _secret(key: str) -> str | None:
     return value
 
 
-class _WorkflowOperator(BaseOperator):
+class WorkflowOperator(BaseOperator):
     """What the operators of one workflow share; it has no ``__init__``, because Airflow wraps each one at some cost."""
 
     workflow: Workflow
@@ -152,7 +159,7 @@ class _WorkflowOperator(BaseOperator):
         return step_scope(self.workflow, inputs, run, TaskResults(context, self.workflow), runtime)
 
 
-class WorkflowStepOperator(_WorkflowOperator):
+class WorkflowStepOperator(WorkflowOperator):
     """Runs one step.
 
     Args:
@@ -254,7 +261,7 @@ class LLMStepOperator(WorkflowStepOperator):
         }
 
 
-class WorkflowOutputsOperator(_WorkflowOperator):
+class WorkflowOutputsOperator(WorkflowOperator):
     """Computes the workflow's declared outputs once all steps have ended; they are the task's XCom.
 
     Args:

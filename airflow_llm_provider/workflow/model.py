@@ -20,9 +20,11 @@ __all__ = [
     "Gate",
     "Input",
     "InputType",
+    "Moment",
     "Retry",
     "Source",
     "Step",
+    "Trigger",
     "Workflow",
     "WorkflowOutput",
     "slug",
@@ -60,6 +62,7 @@ class Input:
         default: The value when a run does not give it; None when there is none.
         description: Shown in the trigger form.
         schema: Further JSON Schema keywords (``enum``, ``minimum`` …).
+        source: Expression over ``event`` that gives the value when a run does not; None when there is none.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Input:
     default: Any = None
     description: str | None = None
     schema: Mapping[str, Any] = field(default_factory=dict)
+    source: str | None = None
 
     def json_schema(self) -> dict[str, Any]:
         """Give the JSON Schema that a value of this input must meet; an optional input without a default may be null."""
@@ -231,6 +235,27 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
+class Trigger:
+    """The events that start a workflow.
+
+    Attributes:
+        source: Where they come from: a name, or the URL of a message queue.
+        type: Their type; None means any.
+        filter: Condition over ``event`` that they must meet; None means all do.
+        location: Where it stands in the document.
+    """
+
+    source: str
+    type: str | None = None
+    filter: str | bool | int | float | None = None
+    location: DocumentPath = ()
+
+
+Moment = Literal["onSuccess", "onFailure", "onTimeout", "onCancel"]
+"""The ends of a run that something may be told of."""
+
+
+@dataclass(frozen=True, slots=True)
 class Workflow:
     """A workflow, whatever it was written in.
 
@@ -249,6 +274,12 @@ class Workflow:
         timeout: Seconds that a run may take; None means no limit.
         max_parallel: Most steps of a run that may run at once; None means no limit of its own.
         fail_fast: Whether nothing new starts after the first failure.
+        events: What is done when a run has ended in that way; each is a step of its own.
+        trigger: The events that start it; None means that none do.
+        is_template: Whether it only serves others, and has no DAG.
+        instantiates: The template that its steps come from; None when they are its own.
+        instance_inputs: Values for the inputs of that template.
+        uses: The workflows that its steps run, by name.
         airflow: Settings that only Airflow needs.
         location: Where the workflow's own settings stand in the document.
     """
@@ -267,5 +298,11 @@ class Workflow:
     timeout: float | None = None
     max_parallel: int | None = None
     fail_fast: bool = False
+    events: Mapping[Moment, tuple[Step, ...]] = field(default_factory=dict)
+    trigger: Trigger | None = None
+    is_template: bool = False
+    instantiates: str | None = None
+    instance_inputs: Mapping[str, Any] = field(default_factory=dict)
+    uses: Mapping[str, Workflow] = field(default_factory=dict)
     airflow: Mapping[str, Any] = field(default_factory=dict)
     location: DocumentPath = ()

@@ -26,7 +26,7 @@ SYSTEM_FACTS = ("timestamp", "user", "environment")
 FAN_OUT_NAMES = ("item", "index")
 """What exists only inside a fan-out: the item, and its number counted from 0."""
 
-WORKFLOW_FACTS = ("id", "execution_id", "name", "version", "metadata", "outputs", "error", "inputs")
+WORKFLOW_FACTS = ("id", "execution_id", "name", "version", "status", "metadata", "outputs", "error", "inputs")
 """What ``workflow.…`` tells."""
 
 TargetKind = Literal[
@@ -71,7 +71,7 @@ class Names:
 
     Args:
         workflow: The workflow.
-        in_outputs: Whether the references stand in the workflow's ``outputs``, where they may name other outputs.
+        in_outputs: Whether the references stand in the workflow's ``outputs`` or ``events``, where they may name its outputs.
     """
 
     def __init__(self, workflow: Workflow, *, in_outputs: bool = False) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.clients import is_provider, known_providers
@@ -17,10 +17,20 @@ from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.durations import parse_duration
 from airflow_llm_provider.workflow.functions import FUNCTIONS
-from airflow_llm_provider.workflow.model import DocumentPath, Input, InputType, Retry, Workflow, WorkflowOutput, slug
+from airflow_llm_provider.workflow.model import (
+    DocumentPath,
+    Input,
+    InputType,
+    Moment,
+    Retry,
+    Step,
+    Workflow,
+    WorkflowOutput,
+    slug,
+)
 from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.documents import Document
-from dag_factory.models import LONGEST, Model, Text, free_keys
+from dag_factory.models import LONGEST, Duration, Model, Text, free_keys
 from dag_factory.problems import UNNAMED, Problems
 
 __all__ = [
@@ -34,6 +44,7 @@ __all__ = [
     "RetryModel",
     "check_provider",
     "executor_of",
+    "read_events",
     "read_executor_inputs",
     "read_inputs",
     "read_output",
@@ -144,6 +155,7 @@ class InputModel(Model):
     min_length: int | None = Field(None, ge=0, validation_alias=AliasChoices("minLength", "min_length"))
     max_length: int | None = Field(None, ge=0, validation_alias=AliasChoices("maxLength", "max_length"))
     pattern: Annotated[str, AfterValidator(_pattern)] | None = None
+    source: str | None = None
 
     @model_validator(mode="after")
     def _default_fits(self) -> Self:
@@ -152,7 +164,7 @@ class InputModel(Model):
         return self
 
     def input(self) -> Input:
-        """Give the canonical input; one with a default need not be given."""
+        """Give the canonical input; one with a default or a source need not be given."""
         keywords = {
             "enum": self.enum,
             "minimum": self.minimum,
@@ -162,8 +174,8 @@ class InputModel(Model):
             "pattern": self.pattern,
         }
         schema = {keyword: value for keyword, value in keywords.items() if value is not None}
-        required = self.required and self.default is None
-        return Input(self.name, self.type, required, self.default, self.description, schema)
+        required = self.required and self.default is None and self.source is None
+        return Input(self.name, self.type, required, self.default, self.description, schema, self.source)
 
 
 class OnError(NamedTuple):
@@ -307,6 +319,90 @@ def check_provider(name: Any, path: DocumentPath, problems: Problems, *, also_kn
     if isinstance(name, str) and not is_template(name) and not is_provider(name):
         known = {*known_providers(), *also_known}
         problems.error(f"no provider is called {name!r}", path, suggestion=closest(name, known))
+
+
+MOMENTS: tuple[Moment, ...] = get_args(Moment)
+
+
+class EventModel(Model):
+    """One thing to do when a run has ended; further keys are the inputs of what does it."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: Literal["webhook", "alert", "deadletter", "custom"]
+    executor: Text | None = None
+    retry: RetryModel | None = None
+    timeout_seconds: Duration | None = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if (self.type == "custom") is (self.executor is None):
+            raise ValueError("an event of type 'custom' needs 'executor', and only such an event has one")
+        return self
+
+
+EVENT_BODY = {
+    "run_id": "${{ workflow.id }}",
+    "workflow": "${{ workflow.name }}",
+    "status": "${{ workflow.status }}",
+    "outputs": "${{ workflow.outputs }}",
+    "error": "${{ workflow.error }}",
+}
+"""What a webhook is told, and what a dead letter holds, when the file does not say."""
+
+
+def read_events(given: Any, location: DocumentPath, problems: Problems) -> dict[Moment, tuple[Step, ...]]:
+    """Read what is done when a run has ended.
+
+    Args:
+        given: Moment to a list of :class:`EventModel`, or one of them.
+        location: Where it stands in the document.
+        problems: Takes what is wrong.
+    """
+    if given is None:
+        return {}
+    if not isinstance(given, dict):
+        problems.error("'events' must be a mapping", location)
+        return {}
+    events: dict[Moment, tuple[Step, ...]] = {}
+    for name, items in free_keys(given).items():
+        moment = next((known for known in MOMENTS if name == known), None)
+        if moment is None:
+            problems.error(f"unknown key {name!r}", (*location, name), suggestion=closest(name, MOMENTS), at_key=True)
+            continue
+        listed = items if isinstance(items, list) else [items]
+        steps = [
+            _event(item, (*location, name, index), f"{name}[{index}]", problems) for index, item in enumerate(listed)
+        ]
+        events[moment] = tuple(step for step in steps if step is not None)
+    return events
+
+
+def _event(given: Any, location: DocumentPath, name: str, problems: Problems) -> Step | None:
+    model = problems.validate(EventModel, given, location)
+    if model is None:
+        return None
+    inputs = {key: value for key, value in free_keys(given).items() if key not in EventModel.model_fields}
+    kind = {"alert": "notification:alert", "custom": model.executor}.get(model.type, "action")
+    if model.type in ("webhook", "deadletter"):
+        inputs = {"action": model.type, **({"body": EVENT_BODY} if "body" not in inputs else {}), **inputs}
+    executor = executor_of(str(kind), (*location, "executor" if model.type == "custom" else "type"), problems)
+    if executor is None:
+        return None
+    read_executor_inputs(executor, inputs, location, problems)
+    return Step(
+        id=name,
+        task_id=slug(name),
+        executor=str(kind),
+        inputs=inputs,
+        outputs={key: key for key in executor.outputs},
+        conditions=executor.conditions,
+        continues=True,
+        retry=model.retry.retry() if model.retry else None,
+        timeout=model.timeout_seconds,
+        location=location,
+        input_locations={key: (*location, key) for key in inputs},
+    )
 
 
 TEMPLATE_KEY = "task_template"

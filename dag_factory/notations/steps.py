@@ -30,6 +30,7 @@ from dag_factory.notations.base import (
     RetryModel,
     check_provider,
     executor_of,
+    read_events,
     read_executor_inputs,
     read_inputs,
     read_output,
@@ -117,6 +118,7 @@ class RootModel(Model):
     max_parallel: int | None = Field(default=None, ge=1)
     failure_policy: FailurePolicyKey = FailurePolicy()
     trigger: TriggerModel | None = None
+    events: Any = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     labels: dict[str, Any] = Field(default_factory=dict)
     annotations: dict[str, Any] = Field(default_factory=dict)
@@ -147,6 +149,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         timeout=root.timeout_seconds,
         max_parallel=root.max_parallel,
         fail_fast=root.failure_policy.mode == "failFast",
+        events=read_events(root.events, ("events",), problems),
         airflow=airflow,
     )
 

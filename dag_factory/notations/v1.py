@@ -1,4 +1,4 @@
-"""The v1 notation: ``apiVersion: orchestrator.llm/v1``, ``kind: Workflow``."""
+"""The v1 notation: ``apiVersion: orchestrator.llm/v1`` and a ``kind``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,22 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor
-from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Source, Step, Workflow, slug
-from dag_factory.airflow_block import AirflowStep, AirflowWorkflow
+from airflow_llm_provider.workflow.model import (
+    DEFAULT_OUTPUT,
+    DocumentPath,
+    Gate,
+    Input,
+    Source,
+    Step,
+    Trigger,
+    Workflow,
+    slug,
+)
+from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Timezone
 from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList
 from dag_factory.notations.base import (
@@ -24,6 +35,7 @@ from dag_factory.notations.base import (
     RetryModel,
     check_provider,
     executor_of,
+    read_events,
     read_executor_inputs,
     read_inputs,
     read_output,
@@ -125,24 +137,104 @@ class BranchModel(Model):
     otherwise: list[Any] = Field(default_factory=list, alias="else")
 
 
+class TemplateRef(Model):
+    """``spec.templateRef``: the template that a workflow is made from, and values for its inputs."""
+
+    name: Text
+    inputs: dict[str, Any] = Field(default_factory=dict)
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
 class Spec(Model):
-    """``spec``."""
+    """``spec`` of a ``Workflow``."""
 
     inputs: Any = None
-    tasks: list[dict[str, Any]] = Field(min_length=1)
+    tasks: list[dict[str, Any]] = Field(default_factory=list)
     branches: list[Any] = Field(default_factory=list)
+    template_ref: Annotated[TemplateRef, BeforeValidator(_named)] | None = Field(default=None, alias="templateRef")
     outputs: dict[str, Any] = Field(default_factory=dict)
     config: Config = Config()
+    events: Any = None
     airflow: AirflowWorkflow = AirflowWorkflow()
+
+    @model_validator(mode="after")
+    def _does_something(self) -> Self:
+        if bool(self.tasks) is (self.template_ref is not None):
+            raise ValueError("give either 'tasks' or 'templateRef'")
+        return self
+
+    def airflow_settings(self) -> dict[str, Any]:
+        """Give what only Airflow needs to know."""
+        return self.airflow.model_dump(exclude_unset=True)
+
+
+class CronSpec(Spec):
+    """``spec`` of a ``CronWorkflow``."""
+
+    schedule: Schedule
+    timezone: Timezone = "UTC"
+    catchup: bool = False
+    concurrency_policy: Literal["Allow", "Forbid"] = Field(default="Allow", alias="concurrencyPolicy")
+
+    def airflow_settings(self) -> dict[str, Any]:
+        """Give what only Airflow needs to know, the schedule among it."""
+        settings = {"schedule": self.schedule, "timezone": self.timezone, "catchup": self.catchup}
+        if self.concurrency_policy == "Forbid":
+            settings["max_active_runs"] = 1
+        return {**settings, **Spec.airflow_settings(self)}
+
+
+class EventTrigger(Model):
+    """``spec.trigger`` of an ``EventWorkflow``."""
+
+    event_source: Text = Field(alias="eventSource")
+    event_type: Text | None = Field(default=None, alias="eventType")
+    filter: Scalar = None
+
+
+class EventSpec(Spec):
+    """``spec`` of an ``EventWorkflow``."""
+
+    trigger: EventTrigger
+
+
+class TemplateSpec(Spec):
+    """``spec`` of a ``Template``; ``parameters`` is another name for its inputs."""
+
+    inputs: Any = Field(default=None, validation_alias=AliasChoices("inputs", "parameters"))
 
 
 class Root(Model):
     """The document's top level."""
 
     api_version: Literal["orchestrator.llm/v1"] = Field(alias="apiVersion")
-    kind: Literal["Workflow"]
+    kind: Literal["Workflow", "CronWorkflow", "EventWorkflow", "Template"]
     metadata: Metadata
     spec: Spec
+
+
+class CronRoot(Root):
+    """A workflow that runs by the clock."""
+
+    spec: CronSpec
+
+
+class EventRoot(Root):
+    """A workflow that an event starts."""
+
+    spec: EventSpec
+
+
+class TemplateRoot(Root):
+    """A workflow that only serves others."""
+
+    spec: TemplateSpec
+
+
+_ROOTS: Mapping[str, type[Root]] = {"CronWorkflow": CronRoot, "EventWorkflow": EventRoot, "Template": TemplateRoot}
 
 
 class TaskConfig(Model):
@@ -154,7 +246,8 @@ class TaskConfig(Model):
 
 
 def _read(document: Document, problems: Problems) -> Workflow | None:
-    root = problems.validate(Root, document.data, ())
+    model = _ROOTS.get(str(document.data.get("kind")), Root)
+    root = problems.validate(model, document.data, ())
     spec = document.data.get("spec")
     given = spec if isinstance(spec, dict) else {}
     shared = root.spec.config if root else Config()
@@ -164,7 +257,15 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         steps += _read_branch(branch, ("spec", "branches", index), shared, problems)
     if root is None:
         return None
-    metadata = root.metadata
+    metadata, reference = root.metadata, root.spec.template_ref
+    inputs_key = "parameters" if "parameters" in given else "inputs"
+    inputs = read_inputs(root.spec.inputs, ("spec", inputs_key), problems)
+    trigger = None
+    if isinstance(root.spec, EventSpec):
+        asked = root.spec.trigger
+        trigger = Trigger(asked.event_source, asked.event_type, asked.filter, ("spec", "trigger"))
+        # The event that starts a run is an input like any other, so it shows in the form and can be given by hand.
+        inputs = (*inputs, Input("event", "object", default={}, description="The event that starts the run."))
     return Workflow(
         name=metadata.name,
         dag_id=workflow_name(metadata.name, ("metadata", "name"), problems),
@@ -172,7 +273,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         source=Source(document.path, document.text, document.index, V1.name),
         version=metadata.version,
         description=metadata.description,
-        inputs=read_inputs(root.spec.inputs, ("spec", "inputs"), problems),
+        inputs=inputs,
         declares_inputs=root.spec.inputs is not None,
         outputs=tuple(
             read_output(name, value, ("spec", "outputs", name), problems) for name, value in root.spec.outputs.items()
@@ -182,7 +283,12 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         timeout=root.spec.config.timeout,
         max_parallel=root.spec.config.concurrency.max_parallel,
         fail_fast=shared.failure_policy.mode == "failFast",
-        airflow=root.spec.airflow.model_dump(exclude_unset=True),
+        events=read_events(root.spec.events, ("spec", "events"), problems),
+        trigger=trigger,
+        is_template=root.kind == "Template",
+        instantiates=reference.name if reference else None,
+        instance_inputs=reference.inputs if reference else {},
+        airflow=root.spec.airflow_settings(),
         location=("spec",),
     )
 

@@ -29,6 +29,8 @@ class Case:
         inputs: What the run is given.
         outputs: The declared outputs; None when there are none.
         state: How the run ends; ``refused`` when its inputs do not fit.
+        events: Event to how it ended.
+        beside: Other documents of the same file.
         overlapping: Whether steps must run at the same time, which ``DAG.test()`` never does.
         note: Why it is so.
     """
@@ -39,6 +41,8 @@ class Case:
     inputs: Mapping[str, Any] = field(default_factory=dict)
     outputs: Mapping[str, Any] | None = None
     state: str = "completed"
+    events: Mapping[str, str] = field(default_factory=dict)
+    beside: tuple[Mapping[str, Any], ...] = ()
     overlapping: bool = False
     note: str = ""
 
@@ -54,13 +58,13 @@ class Case:
             named = {**self.workflow, "metadata": {"name": self.dag_id}}
         else:
             named = {"name": self.dag_id, **self.workflow}
-        return str(yaml.safe_dump(named, sort_keys=False))
+        return str(yaml.safe_dump_all([*self.beside, named], sort_keys=False))
 
     def read(self) -> Workflow:
         """Read the file."""
         result = read_text("case.yaml", self.text)
         assert not result.errors, "\n".join(item.excerpt() for item in result.errors)
-        return result.workflows[0]
+        return next(workflow for workflow in result.workflows if workflow.name == self.dag_id)
 
 
 CASES = [Case(**case) for case in yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text("utf-8"))]

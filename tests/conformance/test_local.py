@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from airflow_llm_provider.clients.base import Credentials
@@ -14,10 +16,11 @@ from tests.conformance.cases import ANSWERS, CASES, Case
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-async def test_case(case: Case) -> None:
+async def test_case(case: Case, tmp_path: Path) -> None:
     credentials = Credentials(options={"answers": ANSWERS})
     async with Runtime(
-        settings=Settings(retry=Retry(initial_delay=0)), credentials=lambda provider, connection: credentials
+        settings=Settings(retry=Retry(initial_delay=0), outbox=tmp_path),
+        credentials=lambda provider, connection: credentials,
     ) as runtime:
         if case.state == "refused":
             with pytest.raises(InvalidRequest):
@@ -28,3 +31,4 @@ async def test_case(case: Case) -> None:
     assert result.state == case.state, result.error
     if case.outputs is not None:
         assert result.outputs == case.outputs
+    assert {event.step_id: event.state for event in result.events} == case.events

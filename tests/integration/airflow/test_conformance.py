@@ -34,7 +34,7 @@ for dag_id, conf in json.loads(sys.argv[2]).items():
     run = dags[dag_id].test(run_conf=conf)
     tasks = {}
     for ti in run.get_task_instances():
-        pulled = {key: ti.xcom_pull(task_ids=ti.task_id, key=key) for key in ("step", "return_value")}
+        pulled = {key: ti.xcom_pull(task_ids=ti.task_id, key=key) for key in ("step", "return_value", "events")}
         tasks[ti.task_id] = {"state": ti.state, **pulled}
     told[dag_id] = {"state": run.state, "tasks": tasks}
 print(json.dumps(told))
@@ -54,6 +54,9 @@ def compare(case: Case, state: str, tasks: Mapping[str, Mapping[str, Any]]) -> N
     assert found == case.states
     if case.outputs is not None:
         assert tasks["workflow_outputs"]["return_value"] == case.outputs
+    if case.events:
+        told = tasks["workflow_events"]["events"]
+        assert {name: record["state"] for name, record in told.items()} == case.events
 
 
 @pytest.fixture(scope="module")
@@ -77,14 +80,14 @@ def runs(airflow_stand: AirflowStand, folder: Path) -> Mapping[str, DagRun]:
 def test_on_the_scheduler(airflow_stand: AirflowStand, runs: Mapping[str, DagRun], case: Case) -> None:
     api = airflow_stand.api
     if case.state == "refused":
-        with pytest.raises(Exception, match="400|422"):
+        with pytest.raises(Exception, match=r"400|422"):
             api.trigger(case.dag_id, case.inputs)
         return
     run = api.wait(runs[case.name], 300)
     tasks = {
         task.task_id: {
             "state": task.state,
-            **{key: api.xcom(run, task.task_id, key) for key in ("step", "return_value")},
+            **{key: api.xcom(run, task.task_id, key) for key in ("step", "return_value", "events")},
         }
         for task in api.task_instances(run)
     }
