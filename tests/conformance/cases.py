@@ -14,7 +14,7 @@ from dag_factory import read_text
 
 __all__ = ["ANSWERS", "CASES", "Case"]
 
-ANSWERS = [{"match": "^conformance slow$", "answer": "slept", "delay": 1.5}]
+ANSWERS = [{"match": "^conformance slow$", "answer": "slept", "delay": 5}]
 """What the scripted provider answers."""
 
 
