@@ -1,4 +1,4 @@
-"""Finds what packages register under an entry point group, by name: executors, chat clients.
+"""Finds what packages register under an entry point group, by name: executors, clients, vector stores.
 
 Adding one to this package is a file and a line in ``pyproject.toml``; any other installed package may add its own the same way.
 """

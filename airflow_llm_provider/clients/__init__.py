@@ -1,34 +1,47 @@
-"""Chat providers, a module each; found through the entry point group ``airflow_llm_provider.chat_clients``.
+"""Providers, a module each; found through the entry point groups ``airflow_llm_provider.chat_clients`` and ``….embedding_clients``.
 
-To add one: write a class with the members of :class:`ChatClient`, the class attributes of :class:`HttpChatClient` where it has a
-key and an address, and register it in ``pyproject.toml``. Importing this package loads no network library; a client is loaded
-when it is first asked for.
+To add one: write a class with the members of :class:`ChatClient` or :class:`EmbeddingClient`, the class attributes of
+:class:`HttpClient` where it has a key and an address, and register it in ``pyproject.toml``. Importing this package loads no
+network library; a client is loaded when it is first asked for.
 """
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
-from airflow_llm_provider.clients.base import ChatClient, Credentials
+from airflow_llm_provider.clients.base import ChatClient, Credentials, EmbeddingClient
 from airflow_llm_provider.registry import Registry
 
 if TYPE_CHECKING:
     import httpx
 
-__all__ = ["chat_client", "environment_credentials", "is_provider", "known_providers"]
+__all__ = [
+    "Kind",
+    "chat_client",
+    "embedding_client",
+    "environment_credentials",
+    "is_provider",
+    "known_providers",
+]
 
-_CLIENTS = Registry("airflow_llm_provider.chat_clients", "provider")
+Kind = Literal["chat", "embedding"]
+"""What a provider is asked for."""
+
+_REGISTRIES: Mapping[Kind, Registry] = {
+    "chat": Registry("airflow_llm_provider.chat_clients", "provider"),
+    "embedding": Registry("airflow_llm_provider.embedding_clients", "provider of embeddings"),
+}
 
 
-def known_providers() -> list[str]:
-    """Give the names of all installed providers."""
-    return _CLIENTS.names()
+def known_providers(kind: Kind = "chat") -> list[str]:
+    """Give the names of all installed providers of that kind."""
+    return _REGISTRIES[kind].names()
 
 
-def is_provider(name: str) -> bool:
+def is_provider(name: str, kind: Kind = "chat") -> bool:
     """Tell whether an installed package is a client of that provider."""
-    return name in _CLIENTS
+    return name in _REGISTRIES[kind]
 
 
 def chat_client(provider: str, credentials: Credentials, *, http: httpx.AsyncClient | None = None) -> ChatClient:
@@ -43,10 +56,22 @@ def chat_client(provider: str, credentials: Credentials, *, http: httpx.AsyncCli
     Raises:
         ConfigurationError: The provider is unknown, or its credentials lack something.
     """
-    new = _CLIENTS.find(provider)
-    # A client of another package need not know how to share.
-    client: ChatClient = new(credentials) if http is None else new(credentials, http=http)
+    client: ChatClient = _new("chat", provider, credentials, http)
     return client
+
+
+def embedding_client(
+    provider: str, credentials: Credentials, *, http: httpx.AsyncClient | None = None
+) -> EmbeddingClient:
+    """Give a new client for embeddings; the arguments and errors are those of :func:`chat_client`."""
+    client: EmbeddingClient = _new("embedding", provider, credentials, http)
+    return client
+
+
+def _new(kind: Kind, provider: str, credentials: Credentials, http: httpx.AsyncClient | None) -> Any:
+    new = _REGISTRIES[kind].find(provider)
+    # A client of another package need not know how to share.
+    return new(credentials) if http is None else new(credentials, http=http)
 
 
 def environment_credentials(provider: str) -> Credentials:
@@ -58,9 +83,6 @@ def environment_credentials(provider: str) -> Credentials:
     Raises:
         ConfigurationError: The provider is unknown.
     """
-    client = _CLIENTS.find(provider)
-    return Credentials(base_url=_variable(client.base_url_variable), api_key=_variable(client.api_key_variable))
-
-
-def _variable(name: str | None) -> str | None:
-    return (os.environ.get(name) or None) if name else None
+    only_embeds = provider not in _REGISTRIES["chat"] and provider in _REGISTRIES["embedding"]
+    client = _REGISTRIES["embedding" if only_embeds else "chat"].find(provider)
+    return Credentials.from_environment(base_url=client.base_url_variable, api_key=client.api_key_variable)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import httpx
 
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Message, Usage
-from airflow_llm_provider.clients.http import HttpChatClient
+from airflow_llm_provider.clients.http import HttpClient
 from airflow_llm_provider.errors import ConnectionError
 
 __all__ = ["DEFAULT_MAX_TOKENS", "AnthropicChat"]
@@ -28,7 +28,7 @@ _FINISH_REASONS: Mapping[str, str] = {
 }
 
 
-class AnthropicChat(HttpChatClient):
+class AnthropicChat(HttpClient):
     """A client of ``POST /v1/messages``."""
 
     provider: ClassVar[str] = "anthropic"

@@ -1,17 +1,28 @@
-"""What every chat client speaks: one request, one answer, one protocol.
+"""What every client speaks: one request, one answer, one protocol for chat and one for embeddings.
 
-A client translates :class:`ChatRequest` to its provider's wire format and the provider's answer back to :class:`ChatResponse`,
-and every failure to a class of :mod:`airflow_llm_provider.errors`. It does one call; retries, timeouts of a step, caching and
-accounting belong to the engine.
+A client translates :class:`ChatRequest` or :class:`EmbeddingRequest` to its provider's wire format, the provider's answer back
+to :class:`ChatResponse` or :class:`EmbeddingResponse`, and every failure to a class of :mod:`airflow_llm_provider.errors`. It
+does one call; batches, retries, timeouts of a step, caching and accounting belong to those who use it.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
-__all__ = ["ChatClient", "ChatRequest", "ChatResponse", "Credentials", "Message", "Usage"]
+__all__ = [
+    "ChatClient",
+    "ChatRequest",
+    "ChatResponse",
+    "Credentials",
+    "EmbeddingClient",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
+    "Message",
+    "Usage",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +109,38 @@ class ChatResponse:
 
 
 @dataclass(frozen=True, slots=True)
+class EmbeddingRequest:
+    """What to turn into vectors.
+
+    Attributes:
+        model: The provider's model name.
+        texts: The texts.
+        dimensions: Numbers in each vector; None means the model's own count.
+    """
+
+    model: str
+    texts: tuple[str, ...]
+    dimensions: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingResponse:
+    """Texts as vectors.
+
+    Attributes:
+        vectors: One vector a text, in the order of the texts.
+        model: The model that answered, as the provider names it.
+        usage: Tokens spent.
+    """
+
+    vectors: tuple[list[float], ...]
+    model: str
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to reach a provider.
+    """How to reach a provider or a vector store.
 
     Attributes:
         base_url: Root of the API, with its version segment where the API has one (``https://api.openai.com/v1``);
@@ -114,6 +155,17 @@ class Credentials:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def from_environment(cls, *, base_url: str | None, api_key: str | None) -> Credentials:
+        """Give what environment variables say.
+
+        Args:
+            base_url: Name of the variable with the root of the API, if there is one.
+            api_key: Name of the variable with the secret, if there is one.
+        """
+        root, secret = ((os.environ.get(name) or None) if name else None for name in (base_url, api_key))
+        return cls(root, secret)
+
 
 @runtime_checkable
 class ChatClient(Protocol):
@@ -124,6 +176,32 @@ class ChatClient(Protocol):
 
         Args:
             request: What to ask.
+
+        Raises:
+            StepError: The class that fits what went wrong.
+        """
+        ...  # pragma: no cover - protocol
+
+    async def aclose(self) -> None:
+        """Give connections back."""
+        ...  # pragma: no cover - protocol
+
+
+@runtime_checkable
+class EmbeddingClient(Protocol):
+    """One provider's embedding API.
+
+    Attributes:
+        most_texts: Texts that one call takes when nobody asks for fewer; :mod:`airflow_llm_provider.clients.batches` keeps to it.
+    """
+
+    most_texts: ClassVar[int]
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Turn texts into vectors in one call.
+
+        Args:
+            request: The texts, at most ``most_texts`` unless the caller knows better.
 
         Raises:
             StepError: The class that fits what went wrong.

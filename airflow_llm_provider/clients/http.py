@@ -17,7 +17,7 @@ from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.clients.failures import failure, failure_in_stream, redact
 from airflow_llm_provider.errors import ConfigurationError, ConnectionError, InvalidRequest, StepError, TimeoutError
 
-__all__ = ["HttpChatClient", "error_from_answer", "events", "secrets_in", "send"]
+__all__ = ["HttpClient", "error_from_answer", "events", "secrets_in", "send"]
 
 TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 """Seconds; a step's own limit is usually shorter, and ends the call wherever it is."""
@@ -41,7 +41,7 @@ def secrets_in(texts: Iterable[str]) -> Iterator[str]:
         yield from (word for word in (text, *text.split()) if len(word) >= _SHORTEST_SECRET)
 
 
-class HttpChatClient:
+class HttpClient:
     """Base of the clients over HTTP.
 
     Args:
@@ -161,7 +161,7 @@ class HttpChatClient:
         """
         try:
             yield
-        except (KeyError, IndexError, TypeError, AttributeError) as error:
+        except (LookupError, TypeError, AttributeError, OverflowError) as error:
             what = f"{type(error).__name__}: {redact(str(error), self._secrets)}"
             raise ConnectionError(f"{self.provider}: the answer does not have the API's form ({what})") from None
 

@@ -1,25 +1,26 @@
-"""OpenAI's chat completions, and whatever speaks that API at another address."""
+"""OpenAI's chat completions and embeddings, and whatever speaks that API at another address."""
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, ClassVar
 
-from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Usage
-from airflow_llm_provider.clients.http import HttpChatClient
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, EmbeddingRequest, EmbeddingResponse, Usage
+from airflow_llm_provider.clients.http import HttpClient
 from airflow_llm_provider.errors import ConnectionError
 
-__all__ = ["OpenAIChat"]
+__all__ = ["OpenAIChat", "OpenAIEmbeddings"]
 
 _REASONING_MODEL = re.compile(r"^(?:ft:)?(?:o\d|gpt-5)")
 """These refuse ``max_tokens`` and take ``max_completion_tokens``, which servers that copy the API often do not know."""
 
 
-class OpenAIChat(HttpChatClient):
-    """A client of ``POST /chat/completions``."""
+class OpenAIClient(HttpClient):
+    """What the clients of OpenAI's API share: where it is and who asks."""
 
     provider: ClassVar[str] = "openai"
     default_base_url: ClassVar[str] = "https://api.openai.com/v1"
@@ -30,6 +31,10 @@ class OpenAIChat(HttpChatClient):
     def authorization(key: str) -> dict[str, str]:
         """Give the headers that carry the key."""
         return {"authorization": f"Bearer {key}"}
+
+
+class OpenAIChat(OpenAIClient):
+    """A client of ``POST /chat/completions``."""
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once.
@@ -75,6 +80,46 @@ class OpenAIChat(HttpChatClient):
         if finish_reason is None:
             raise ConnectionError("openai: the stream broke off before the answer's end")
         return ChatResponse("".join(pieces), model, usage, finish_reason, answer_id, first)
+
+
+class OpenAIEmbeddings(OpenAIClient):
+    """A client of ``POST /embeddings``."""
+
+    # The API takes 2048 texts, but also at most 300,000 tokens, and servers that copy it often take less.
+    most_texts: ClassVar[int] = 100
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Turn texts into vectors in one call.
+
+        Args:
+            request: The texts.
+
+        Raises:
+            StepError: The class that fits the failure.
+        """
+        body = {
+            "model": request.model,
+            "input": list(request.texts),
+            "encoding_format": "float",
+            **({} if request.dimensions is None else {"dimensions": request.dimensions}),
+        }
+        data = await self.post("/embeddings", body)
+        with self.reading():
+            # Gemini's endpoint leaves an index of 0 out.
+            found = {item.get("index", place): _vector(item["embedding"]) for place, item in enumerate(data["data"])}
+            if len(found) != len(data["data"]):
+                raise KeyError("index")
+            return EmbeddingResponse(
+                vectors=tuple(found[index] for index in range(len(request.texts))),
+                model=data.get("model") or request.model,
+                usage=_usage(data.get("usage")),
+            )
+
+
+def _vector(given: Any) -> list[float]:
+    if not isinstance(given, list) or not given or not all(math.isfinite(number) for number in given):
+        raise TypeError("an embedding is no list of numbers")
+    return given
 
 
 def _body(request: ChatRequest) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """``scripted``: a provider without a network, for tests and for trying a workflow out.
 
 It answers from rules (see :mod:`airflow_llm_provider.clients.rules`), given as ``answers`` or as the file ``script`` among the
-credentials' options, or in the file that the variable ``LLM_SCRIPT`` names.
+credentials' options, or in the file that the variable ``LLM_SCRIPT`` names. Its embeddings are computed from the texts' words and
+letters (see :mod:`airflow_llm_provider.clients.hashing`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,21 @@ import os
 from typing import ClassVar
 
 from airflow_llm_provider import errors
-from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Usage
+from airflow_llm_provider.clients.base import (
+    ChatRequest,
+    ChatResponse,
+    Credentials,
+    EmbeddingRequest,
+    EmbeddingResponse,
+    Usage,
+)
+from airflow_llm_provider.clients.hashing import hashed_vector
 from airflow_llm_provider.clients.rules import RuleBook, content_text, count_tokens, load_rules, read_rules, text_of
 
-__all__ = ["ScriptedChat"]
+__all__ = ["ScriptedChat", "ScriptedEmbeddings"]
+
+DEFAULT_DIMENSIONS = 256
+"""Numbers in a vector when nobody asks for another count."""
 
 
 class ScriptedChat:
@@ -67,6 +79,35 @@ class ScriptedChat:
             usage=Usage(count_tokens(request.messages), count_tokens(answer)),
             finish_reason="stop",
         )
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class ScriptedEmbeddings:
+    """Vectors that depend on the texts alone; similar texts have similar ones.
+
+    Args:
+        credentials: Not needed.
+        http: Not needed either.
+    """
+
+    api_key_variable: ClassVar[None] = None
+    base_url_variable: ClassVar[None] = None
+    most_texts: ClassVar[int] = 100
+
+    def __init__(self, credentials: Credentials | None = None, http: object = None) -> None:
+        """Nothing is kept."""
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """Compute the vectors.
+
+        Args:
+            request: The texts; any model is known, and ``dimensions`` is 256 when it says nothing.
+        """
+        dimensions = request.dimensions or DEFAULT_DIMENSIONS
+        vectors = tuple(hashed_vector(text, dimensions) for text in request.texts)
+        return EmbeddingResponse(vectors, request.model, Usage(sum(map(count_tokens, request.texts))))
 
     async def aclose(self) -> None:
         """Nothing is open."""

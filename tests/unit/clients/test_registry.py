@@ -9,18 +9,34 @@ import httpx
 import pytest
 
 from airflow_llm_provider import clients
-from airflow_llm_provider.clients import chat_client, environment_credentials, known_providers
+from airflow_llm_provider.clients import (
+    chat_client,
+    embedding_client,
+    environment_credentials,
+    is_provider,
+    known_providers,
+)
 from airflow_llm_provider.clients.anthropic import AnthropicChat
-from airflow_llm_provider.clients.base import ChatClient, Credentials
-from airflow_llm_provider.clients.openai import OpenAIChat
-from airflow_llm_provider.clients.scripted import ScriptedChat
+from airflow_llm_provider.clients.base import ChatClient, Credentials, EmbeddingClient
+from airflow_llm_provider.clients.openai import OpenAIChat, OpenAIEmbeddings
+from airflow_llm_provider.clients.scripted import ScriptedChat, ScriptedEmbeddings
 from airflow_llm_provider.errors import ConfigurationError
 
 
 def test_public_names() -> None:
-    assert clients.__all__ == ["chat_client", "environment_credentials", "is_provider", "known_providers"]
+    assert clients.__all__ == [
+        "Kind",
+        "chat_client",
+        "embedding_client",
+        "environment_credentials",
+        "is_provider",
+        "known_providers",
+    ]
     assert {"openai", "anthropic", "scripted"} <= set(known_providers())
     assert known_providers() == sorted(known_providers())
+    assert {"openai", "scripted"} <= set(known_providers("embedding"))
+    assert is_provider("anthropic")
+    assert not is_provider("anthropic", "embedding")
 
 
 @pytest.mark.parametrize(
@@ -31,6 +47,24 @@ async def test_clients(provider: str, expected: type[ChatClient]) -> None:
     assert type(client) is expected
     assert isinstance(client, ChatClient)
     await client.aclose()
+
+
+@pytest.mark.parametrize(("provider", "expected"), [("openai", OpenAIEmbeddings), ("scripted", ScriptedEmbeddings)])
+async def test_embedding_clients(provider: str, expected: type[EmbeddingClient]) -> None:
+    client = embedding_client(provider, Credentials(api_key="k"))
+    assert type(client) is expected
+    assert isinstance(client, EmbeddingClient)
+    assert not isinstance(client, ChatClient)
+    await client.aclose()
+    async with httpx.AsyncClient() as http:
+        client = embedding_client(provider, Credentials(api_key="k"), http=http)
+        await client.aclose()
+        assert not http.is_closed
+
+
+def test_an_unknown_provider_of_embeddings() -> None:
+    with pytest.raises(ConfigurationError, match=r"^no provider of embeddings is called 'anthropic'; known are openai"):
+        embedding_client("anthropic", Credentials())
 
 
 @pytest.mark.parametrize("provider", ["openai", "anthropic", "scripted"])
@@ -46,7 +80,7 @@ async def test_a_client_that_cannot_share_is_not_asked_to(monkeypatch: pytest.Mo
         def __init__(self, credentials: Credentials) -> None:
             super().__init__(credentials)
 
-    monkeypatch.setattr(clients._CLIENTS, "find", lambda provider: Simple)
+    monkeypatch.setattr(clients._REGISTRIES["chat"], "find", lambda provider: Simple)
     assert type(chat_client("simple", Credentials())) is Simple
 
 
