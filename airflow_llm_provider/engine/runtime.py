@@ -9,15 +9,20 @@ from types import TracebackType
 
 from typing_extensions import Self
 
-from airflow_llm_provider.clients import chat_client, environment_credentials
-from airflow_llm_provider.clients.base import ChatClient, Credentials
+from airflow_llm_provider.clients import chat_client, embedding_client, environment_credentials
+from airflow_llm_provider.clients.base import ChatClient, Credentials, EmbeddingClient
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.observer import Observer
+from airflow_llm_provider.stores import is_store, store_credentials, vector_store
+from airflow_llm_provider.stores.base import VectorStore
 
 __all__ = ["CredentialsLookup", "Runtime", "environment_secret"]
 
 CredentialsLookup = Callable[[str, "str | None"], Credentials]
-"""Provider and connection id (None: the provider's default) to credentials."""
+"""Provider or vector store, and connection id (None: the default one), to credentials."""
+
+_Key = tuple[str, "str | None", "str | None"]
+"""Name, connection, and root of the API."""
 
 
 def environment_secret(key: str) -> str | None:
@@ -34,10 +39,12 @@ class Runtime:
 
     Args:
         settings: What ``orchestrator.yaml`` says of execution.
-        credentials: Finds a provider's credentials; by default ``orchestrator.yaml``, then the provider's usual variables.
+        credentials: Finds the credentials of a provider or a store; by default in ``orchestrator.yaml``, then in the usual
+            variables.
         secret: Looks up ``secrets.<key>``, giving None for one that does not exist; by default in the environment.
         observer: Hears what happens.
-        offline: Whether the provider ``scripted`` answers in place of every other: nothing is sent, and nothing is paid.
+        offline: Whether the provider ``scripted`` answers in place of every other, and the store ``local``: nothing is sent, and
+            nothing is paid.
     """
 
     def __init__(
@@ -54,7 +61,9 @@ class Runtime:
         self.observer = observer or Observer()
         self.offline = offline
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials
-        self._clients: dict[tuple[str, str | None, str | None], ChatClient] = {}
+        self._chat: dict[_Key, ChatClient] = {}
+        self._embedding: dict[_Key, EmbeddingClient] = {}
+        self._stores: dict[_Key, VectorStore] = {}
 
     def observed_by(self, observer: Observer) -> Runtime:
         """Give the same runtime, clients and all, that tells somebody else what happens."""
@@ -63,13 +72,13 @@ class Runtime:
         return other
 
     def configured_credentials(self, provider: str, connection: str | None = None) -> Credentials:
-        """Give a provider's credentials from ``orchestrator.yaml``, else from its usual variables.
+        """Give the credentials of a provider or a store from ``orchestrator.yaml``, else from its usual variables.
 
         Args:
-            provider: The provider's name.
+            provider: Its name.
             connection: Unused here; Airflow connections are known only inside Airflow.
         """
-        usual = environment_credentials(provider)
+        usual = store_credentials(provider) if is_store(provider) else environment_credentials(provider)
         configured = self.settings.api_keys.get(provider)
         if configured is None:
             return usual
@@ -78,6 +87,10 @@ class Runtime:
     def provider(self, name: str) -> str:
         """Give the provider that answers when a step asks for one of that name."""
         return "scripted" if self.offline else name
+
+    def database(self, name: str) -> str:
+        """Give the vector store that answers when a step asks for one of that name."""
+        return "local" if self.offline else name
 
     def chat(self, provider: str, *, connection: str | None = None, base_url: str | None = None) -> ChatClient:
         """Give the client of a provider; the same one for the same arguments.
@@ -91,12 +104,39 @@ class Runtime:
             ConfigurationError: The provider is unknown, or its credentials are missing.
         """
         key = (provider, connection, base_url)
-        if key not in self._clients:
-            found = self.find_credentials(provider, connection)
-            if base_url is not None:
-                found = Credentials(base_url, found.api_key, found.headers, found.options)
-            self._clients[key] = chat_client(provider, found)
-        return self._clients[key]
+        if key not in self._chat:
+            self._chat[key] = chat_client(provider, self._credentials(*key))
+        return self._chat[key]
+
+    def embedding(
+        self, provider: str, *, connection: str | None = None, base_url: str | None = None
+    ) -> EmbeddingClient:
+        """Give the client of a provider for embeddings; arguments and errors are those of :meth:`chat`."""
+        key = (provider, connection, base_url)
+        if key not in self._embedding:
+            self._embedding[key] = embedding_client(provider, self._credentials(*key))
+        return self._embedding[key]
+
+    def store(self, database: str, *, connection: str | None = None) -> VectorStore:
+        """Give a vector store; the same one for the same arguments.
+
+        Args:
+            database: The store's name.
+            connection: The Airflow connection to use; None means the store's default.
+
+        Raises:
+            ConfigurationError: The store is unknown, no client for it is installed, or its credentials are missing.
+        """
+        key = (database, connection, None)
+        if key not in self._stores:
+            self._stores[key] = vector_store(database, lambda: self.find_credentials(database, connection))
+        return self._stores[key]
+
+    def _credentials(self, provider: str, connection: str | None, base_url: str | None) -> Credentials:
+        found = self.find_credentials(provider, connection)
+        if base_url is None:
+            return found
+        return Credentials(base_url, found.api_key, found.headers, found.options)
 
     async def __aenter__(self) -> Self:
         """Begin."""
@@ -105,7 +145,10 @@ class Runtime:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Close every client."""
-        for client in self._clients.values():
-            await client.aclose()
-        self._clients.clear()
+        """Close every client and store."""
+        opened: tuple[dict[_Key, ChatClient] | dict[_Key, EmbeddingClient] | dict[_Key, VectorStore], ...]
+        opened = (self._chat, self._embedding, self._stores)
+        for clients in opened:
+            for client in clients.values():
+                await client.aclose()
+            clients.clear()

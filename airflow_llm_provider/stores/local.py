@@ -1,0 +1,282 @@
+"""``local``: the embedded vector store, one SQLite file below the Airflow home.
+
+It needs no server and no further package, and several processes of one machine may use it at once: a write is one transaction,
+and readers see the last finished one (SQLite's WAL mode, which needs a disk of this machine and no network share). A search looks
+at every vector of the index, which takes some 20 µs for one of 1536 numbers: made for tens of thousands of vectors, not millions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import heapq
+import json
+import math
+import os
+import sqlite3
+import struct
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from airflow_llm_provider.clients.base import Credentials
+from airflow_llm_provider.config.settings import airflow_home
+from airflow_llm_provider.errors import ConfigurationError, InvalidRequest, ServiceUnavailable
+from airflow_llm_provider.stores.base import Found, Item
+from airflow_llm_provider.stores.filters import Filter
+
+__all__ = ["LocalStore"]
+
+_SCHEMA = """
+CREATE TABLE vectors (
+    number INTEGER PRIMARY KEY,
+    index_name TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    id TEXT NOT NULL,
+    metadata TEXT NOT NULL,
+    length REAL NOT NULL,
+    exponent INTEGER NOT NULL,
+    vector BLOB NOT NULL,
+    UNIQUE (index_name, namespace, id)
+)
+"""
+# The vector is 32 bit floats, little end first, times 2 to the power of `exponent`. `length` is that of the floats, from 0.5 to 1, so
+# that scores lose nothing where vectors are very long or very short.
+
+_WAIT = 60.0
+"""Seconds that a writer waits for its turn."""
+
+T = TypeVar("T")
+
+
+class LocalStore:
+    """Vectors in one file.
+
+    Args:
+        credentials: ``options`` may hold ``path``, the file; ``llm/vectors.sqlite`` below the Airflow home when it does not.
+    """
+
+    api_key_variable: ClassVar[None] = None
+    base_url_variable: ClassVar[None] = None
+
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        path = credentials.options.get("path") if credentials else None
+        self._path = Path(path).expanduser() if path else airflow_home() / "llm" / "vectors.sqlite"
+
+    async def upsert(self, index: str, items: Sequence[Item], *, namespace: str = "") -> int:
+        """Keep items, replacing those of the same ids; all of them or, when something is wrong, none.
+
+        Args:
+            index: The index; it begins with its first item.
+            items: The items; of several with one id the last counts.
+            namespace: Where in the index.
+
+        Raises:
+            InvalidRequest: A vector has another length than the index.
+            ServiceUnavailable: The file is in use for too long.
+        """
+        rows = {item.id: (index, namespace, item.id, *_pack(item)) for item in items}
+
+        def write(database: sqlite3.Connection) -> int:
+            database.execute("BEGIN IMMEDIATE")
+            length = _dimensions(database, index)
+            for item in items:
+                length = length or len(item.vector)
+                _check_length(index, length, len(item.vector))
+            database.executemany(
+                "INSERT INTO vectors (index_name, namespace, id, metadata, length, exponent, vector) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (index_name, namespace, id) DO UPDATE SET "
+                "metadata = excluded.metadata, length = excluded.length, exponent = excluded.exponent, vector = excluded.vector",
+                rows.values(),
+            )
+            return len(rows)
+
+        return await self._use(write, create=True) if rows else 0
+
+    async def search(
+        self,
+        index: str,
+        vector: Sequence[float],
+        *,
+        top_k: int,
+        filter: Filter | None = None,
+        namespace: str = "",
+        include_vectors: bool = False,
+    ) -> list[Found]:
+        """Find the nearest items by cosine similarity; the arguments are those of :meth:`VectorStore.search`.
+
+        Raises:
+            InvalidRequest: The vector has another length than the index.
+            ServiceUnavailable: The file cannot be read now.
+        """
+
+        def read(database: sqlite3.Connection) -> list[Found]:
+            # One snapshot for finding the best and for fetching what they hold.
+            database.execute("BEGIN")
+            _check_length(index, _dimensions(database, index) or len(vector), len(vector))
+            score = _scoring(vector)
+            best = heapq.nsmallest(
+                top_k,
+                (
+                    (-score(length, blob), item_id, number)
+                    for number, item_id, length, blob in _rows(
+                        database, "number, id, length, vector", index, namespace, filter
+                    )
+                ),
+            )
+            return [_found(database, number, -negative, include_vectors) for negative, _, number in best]
+
+        return await self._use(read, default=[])
+
+    async def delete(self, index: str, which: Sequence[str] | Filter, *, namespace: str = "") -> int:
+        """Delete items; the arguments are those of :meth:`VectorStore.delete`.
+
+        Raises:
+            ServiceUnavailable: The file is in use for too long.
+        """
+
+        def write(database: sqlite3.Connection) -> int:
+            database.execute("BEGIN IMMEDIATE")
+            if isinstance(which, Filter):
+                found = list(_rows(database, "number", index, namespace, which))
+                return database.executemany("DELETE FROM vectors WHERE number = ?", found).rowcount
+            return database.executemany(
+                "DELETE FROM vectors WHERE index_name = ? AND namespace = ? AND id = ?",
+                ((index, namespace, item_id) for item_id in which),
+            ).rowcount
+
+        return await self._use(write, default=0)
+
+    async def count(self, index: str, *, filter: Filter | None = None, namespace: str = "") -> int:
+        """Count items; the arguments are those of :meth:`VectorStore.count`.
+
+        Raises:
+            ServiceUnavailable: The file cannot be read now.
+        """
+        return await self._use(
+            lambda database: sum(1 for _ in _rows(database, "number", index, namespace, filter)), default=0
+        )
+
+    async def aclose(self) -> None:
+        """Nothing is open between two calls."""
+
+    async def _use(
+        self, work: Callable[[sqlite3.Connection], T], *, default: T | None = None, create: bool = False
+    ) -> T:
+        """Do something with the file in a thread of its own, as one transaction."""
+
+        def go() -> T:
+            with self._telling_errors():
+                if create:
+                    self._create()
+                elif default is not None and not self._path.exists():
+                    return default
+                with contextlib.closing(sqlite3.connect(self._path, timeout=_WAIT, isolation_level=None)) as database:
+                    # What was stored is on the disk, also when the machine goes down.
+                    database.execute("PRAGMA synchronous = FULL")
+                    try:
+                        result = work(database)
+                    except BaseException:
+                        if database.in_transaction:
+                            database.execute("ROLLBACK")
+                        raise
+                    if database.in_transaction:
+                        database.execute("COMMIT")
+                    return result
+
+        return await asyncio.to_thread(go)
+
+    @contextlib.contextmanager
+    def _telling_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            busy = isinstance(error, sqlite3.OperationalError) and ("locked" in str(error) or "busy" in str(error))
+            told = f"the local vector store {self._path} cannot be used: {error}"
+            raise (ServiceUnavailable if busy else ConfigurationError)(told) from error
+        except UnicodeEncodeError as error:
+            raise InvalidRequest(
+                f"a name or an id holds half a character ({error.object[error.start]!r}), which the local vector store cannot keep"
+            ) from None
+        except OSError as error:
+            raise ConfigurationError(f"the local vector store {self._path} cannot be made: {error.strerror}") from error
+
+    def _create(self) -> None:
+        if self._path.exists():
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        # Made under another name and then given its own: of several processes that come first at once, one wins, and nobody sees
+        # a file without its table.
+        descriptor, name = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.name}-")
+        os.close(descriptor)
+        try:
+            with contextlib.closing(sqlite3.connect(name, isolation_level=None)) as database:
+                database.execute("PRAGMA journal_mode = WAL")
+                database.execute(_SCHEMA)
+            Path(name).chmod(0o640)
+            with contextlib.suppress(FileExistsError):
+                os.link(name, self._path)
+        finally:
+            Path(name).unlink()
+
+
+def _pack(item: Item) -> tuple[str, float, int, bytes]:
+    length = math.hypot(*item.vector)
+    if not math.isfinite(length):
+        raise InvalidRequest(f"the vector of item {item.id!r} is too long to compute with")
+    exponent = math.frexp(length)[1]
+    blob = struct.pack(f"<{len(item.vector)}f", *(math.ldexp(number, -exponent) for number in item.vector))
+    return json.dumps(item.metadata), math.hypot(*_unpack(blob)), exponent, blob
+
+
+def _unpack(blob: bytes) -> tuple[float, ...]:
+    return struct.unpack(f"<{len(blob) // 4}f", blob)
+
+
+def _dimensions(database: sqlite3.Connection, index: str) -> int | None:
+    row = database.execute("SELECT length(vector) FROM vectors WHERE index_name = ? LIMIT 1", (index,)).fetchone()
+    return None if row is None else int(row[0]) // 4
+
+
+def _check_length(index: str, expected: int, given: int) -> None:
+    if given != expected:
+        raise InvalidRequest(
+            f"the index {index!r} holds vectors of {expected} numbers, and this one has {given}; embed with one model and the "
+            "same 'dimensions' for storing and for searching"
+        )
+
+
+def _rows(
+    database: sqlite3.Connection, columns: str, index: str, namespace: str, filter: Filter | None
+) -> Iterator[tuple[Any, ...]]:
+    """Give columns of the items that a filter lets through."""
+    metadata_column = "NULL" if filter is None else "metadata"
+    select = f"SELECT {metadata_column}, {columns} FROM vectors WHERE index_name = ? AND namespace = ?"
+    for metadata, *values in database.execute(select, (index, namespace)):
+        if filter is None or filter.matches(json.loads(metadata)):
+            yield tuple(values)
+
+
+def _scoring(vector: Sequence[float]) -> Callable[[float, bytes], float]:
+    """Give the function from the length and the floats of an item's vector to its cosine similarity."""
+    own = math.hypot(*vector)
+    unit = tuple(number / own for number in vector) if own else ()
+    unpack = struct.Struct(f"<{len(vector)}f").unpack
+
+    def score(length: float, blob: bytes) -> float:
+        if not unit or not length:
+            return 0.0
+        # By the law of cosines: the distance is the one sum over two vectors that the standard library computes in C.
+        cosine = (1 + length * length - math.dist(unit, unpack(blob)) ** 2) / (2 * length)
+        return max(-1.0, min(1.0, cosine))
+
+    return score
+
+
+def _found(database: sqlite3.Connection, number: int, score: float, with_vector: bool) -> Found:
+    item_id, metadata, exponent, blob = database.execute(
+        "SELECT id, metadata, exponent, vector FROM vectors WHERE number = ?", (number,)
+    ).fetchone()
+    vector = [math.ldexp(value, exponent) for value in _unpack(blob)] if with_vector else None
+    return Found(item_id, score, json.loads(metadata), vector)
