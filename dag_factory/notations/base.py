@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.clients import is_provider, known_providers
+from airflow_llm_provider.clients import Kind, is_provider, known_providers
 from airflow_llm_provider.engine.executor import Executor, find_executor
 from airflow_llm_provider.engine.inputs import misfits
 from airflow_llm_provider.errors import ConfigurationError
@@ -34,6 +34,7 @@ from dag_factory.models import LONGEST, Duration, Model, Text, free_keys
 from dag_factory.problems import UNNAMED, Problems
 
 __all__ = [
+    "PROVIDER_KINDS",
     "TEMPLATE_KEY",
     "FailurePolicy",
     "FailurePolicyKey",
@@ -307,18 +308,27 @@ def executor_of(name: str, path: DocumentPath, problems: Problems) -> type[Execu
         return None
 
 
-def check_provider(name: Any, path: DocumentPath, problems: Problems, *, also_known: Iterable[str] = ()) -> None:
+PROVIDER_KINDS: Mapping[str, Kind] = {"llm": "chat", "embed": "embedding"}
+"""Executors that ask a provider, and what they ask it for."""
+
+
+def check_provider(
+    name: Any, path: DocumentPath, problems: Problems, *, executor: str = "llm", also_known: Iterable[str] = ()
+) -> None:
     """Add an error when no installed package is a client of that provider.
 
     Args:
         name: The provider's name; a template is not known yet, and what is no text is told of elsewhere.
         path: Where it stands in the document.
         problems: Takes what is wrong.
+        executor: Which of :data:`PROVIDER_KINDS` asks it.
         also_known: Names that the file could have meant as well.
     """
-    if isinstance(name, str) and not is_template(name) and not is_provider(name):
-        known = {*known_providers(), *also_known}
-        problems.error(f"no provider is called {name!r}", path, suggestion=closest(name, known))
+    kind = PROVIDER_KINDS[executor]
+    if isinstance(name, str) and not is_template(name) and not is_provider(name, kind):
+        known = {*known_providers(kind), *also_known}
+        what = "provider of embeddings" if kind == "embedding" else "provider"
+        problems.error(f"no {what} is called {name!r}", path, suggestion=closest(name, known))
 
 
 MOMENTS: tuple[Moment, ...] = get_args(Moment)

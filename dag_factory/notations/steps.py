@@ -21,6 +21,7 @@ from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Ti
 from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList, free_keys
 from dag_factory.notations.base import (
+    PROVIDER_KINDS,
     TEMPLATE_KEY,
     FailurePolicy,
     FailurePolicyKey,
@@ -265,8 +266,8 @@ class _Reader:
         own = executor.Inputs.model_fields if executor else {}
         # Where the executor has an input of a step's key, as `orchestrator:assert` has `condition`, it is the executor's.
         inputs = {name: value for name, value in data.items() if name not in StepModel.model_fields or name in own}
-        if kind == "llm":
-            inputs = _with_provider(inputs, self._providers, location, self._problems)
+        if simple and kind in PROVIDER_KINDS:
+            inputs = _with_provider(inputs, self._providers, location, self._problems, kind)
         if kind == "transform":
             inputs = _with_references(inputs)
         template = None
@@ -327,15 +328,20 @@ def _is_taken(branch: str, key: str) -> str:
 
 
 def _with_provider(
-    inputs: dict[str, Any], providers: Mapping[str, ProviderModel], location: DocumentPath, problems: Problems
+    inputs: dict[str, Any],
+    providers: Mapping[str, ProviderModel],
+    location: DocumentPath,
+    problems: Problems,
+    executor: str,
 ) -> dict[str, Any]:
     """Replace a name from ``providers`` by what it stands for; the step's own keys win."""
     named = providers.get(str(inputs.get("provider")))
     if named is None:
         if "provider" in inputs:
-            check_provider(inputs["provider"], (*location, "provider"), problems, also_known=providers)
+            place = (*location, "provider")
+            check_provider(inputs["provider"], place, problems, executor=executor, also_known=providers)
         return inputs
-    check_provider(named.type, ("providers", str(inputs["provider"]), "type"), problems)
+    check_provider(named.type, ("providers", str(inputs["provider"]), "type"), problems, executor=executor)
     defaults = {"model": named.model, "base_url": named.endpoint, "connection": named.connection}
     return {
         **{name: value for name, value in defaults.items() if value is not None},

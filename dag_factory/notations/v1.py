@@ -26,6 +26,7 @@ from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Ti
 from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList
 from dag_factory.notations.base import (
+    PROVIDER_KINDS,
     TEMPLATE_KEY,
     FailurePolicy,
     FailurePolicyKey,
@@ -326,8 +327,8 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     name, implied = _EXECUTORS.get(task.executor) or _provider_executor(task.executor, at_executor, problems)
     executor = executor_of(name, at_executor, problems) if task.executor != UNNAMED else None
     inputs, locations, config = _flatten(task.inputs, (*location, "inputs"), problems)
-    if name == "llm" and "provider" in inputs:
-        check_provider(inputs["provider"], locations["provider"], problems)
+    if name in PROVIDER_KINDS and "provider" in inputs:
+        check_provider(inputs["provider"], locations["provider"], problems, executor=name)
     inputs = {**implied, **inputs}
     template = None
     if executor is not None and executor.has_template:
