@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--offline",
         action="store_true",
-        help="let the scripted provider answer for all others: no key, no network, no cost",
+        help="let the scripted provider and the local vector store answer for all others: no key, no network, no cost",
     )
     parser.add_argument(
         "--output",

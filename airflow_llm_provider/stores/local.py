@@ -2,7 +2,7 @@
 
 It needs no server and no further package, and several processes of one machine may use it at once: a write is one transaction,
 and readers see the last finished one (SQLite's WAL mode, which needs a disk of this machine and no network share). A search looks
-at every vector of the index, which takes some 20 µs for one of 1536 numbers: made for tens of thousands of vectors, not millions.
+at every vector of the index, which takes some 25 µs for one of 1536 numbers: made for tens of thousands of vectors, not millions.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ CREATE TABLE vectors (
     UNIQUE (index_name, namespace, id)
 )
 """
-# The vector is 32 bit floats, little end first, times 2 to the power of `exponent`. `length` is that of the floats, from 0.5 to 1, so
-# that scores lose nothing where vectors are very long or very short.
+# The vector is 32 bit floats, little end first, times 2 to the power of `exponent`. `length` is that of the floats, from 0.5 to 1,
+# so that scores lose nothing where vectors are very long or very short.
 
 _WAIT = 60.0
 """Seconds that a writer waits for its turn."""
