@@ -13,6 +13,7 @@
         ├── InvalidOutput           an answer arrived but is not what was asked for
         ├── ItemsFailed             items of a fan-out failed
         ├── WorkflowFailed          a workflow that a step runs failed
+        ├── ApprovalRejected        a person said no
         ├── AssertionFailed         an `orchestrator:assert` step found its condition false
         ├── AuthenticationError     401 / 403
         ├── InvalidRequest          400 / 413 / 422, or inputs that the executor refuses
@@ -27,6 +28,7 @@ them from the provider's error body and the request's host only.
 from __future__ import annotations
 
 __all__ = [
+    "ApprovalRejected",
     "AssertionFailed",
     "AuthenticationError",
     "ConfigurationError",
@@ -107,6 +109,10 @@ class ItemsFailed(StepError):
 
 class WorkflowFailed(StepError):
     """A workflow that a step runs failed; its own steps have had their tries."""
+
+
+class ApprovalRejected(StepError):
+    """A person was asked, and said no."""
 
 
 class AssertionFailed(StepError):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 from airflow.sdk import DAG, Param
 
+from airflow_llm_provider.operators.approval import ApprovalStepOperator
 from airflow_llm_provider.operators.events import WorkflowEventsOperator, run_timeout_events
 from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputsOperator, WorkflowStepOperator
 from airflow_llm_provider.policy import WORKFLOW_FILE
@@ -22,6 +24,13 @@ __all__ = ["to_dag"]
 
 TAGS = ("llm",)
 """On every DAG made from a workflow file, so that the UI can list them."""
+
+
+OPERATORS: Mapping[str, type[WorkflowStepOperator]] = {
+    "llm": LLMStepOperator,
+    "orchestrator:approval": ApprovalStepOperator,
+}
+"""Executors whose tasks are more than running the step."""
 
 
 def to_dag(workflow: Workflow) -> DAG:
@@ -77,7 +86,7 @@ def _add_events(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> None:
 
 
 def _task(step: Step, workflow: Workflow, defaults: dict[str, Any], *, has_upstream: bool) -> WorkflowStepOperator:
-    operator = LLMStepOperator if step.executor == "llm" else WorkflowStepOperator
+    operator = OPERATORS.get(step.executor, WorkflowStepOperator)
     # Workflow-language section 5: run when none failed and not all were skipped.
     rule = "none_failed_min_one_success" if has_upstream else "all_success"
     if step.after:

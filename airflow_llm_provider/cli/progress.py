@@ -80,6 +80,25 @@ class Progress(Observer):
             facts.append(result.error)
         self._console.print(f"{_MARKS[result.state]} {escape(step.id)}: {escape(', '.join(facts))}", highlight=False)
 
+    def confirm(self, message: str, details: str | None) -> bool:
+        """Ask a person whether the run may go on.
+
+        Args:
+            message: The question.
+            details: What is needed to decide, as Markdown.
+        """
+        from rich.markdown import Markdown
+        from rich.prompt import Confirm
+
+        if self._status is not None:
+            self._status.stop()
+        if details:
+            self._console.print(Markdown(details))
+        answer = Confirm.ask(escape(message), console=self._console)
+        if self._status is not None:
+            self._status.start()
+        return answer
+
     def summarize(self, result: RunResult) -> None:
         """Write how the run ended; the outputs go to standard output."""
         spent = [step.usage for step in result.steps.values() if step.usage is not None]

@@ -11,7 +11,10 @@ from typing import Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_FAILED, EXIT_OK
 
-__all__ = ["add_parser"]
+__all__ = ["ALL", "add_parser", "user_name"]
+
+ALL = "*"
+"""Approves whatever step asks."""
 
 
 def add_parser(commands: Any) -> None:
@@ -32,6 +35,15 @@ def add_parser(commands: Any) -> None:
         help="let the scripted provider and the local vector store answer for all others: no key, no network, no cost",
     )
     parser.add_argument(
+        "--approve",
+        metavar="STEP",
+        nargs="?",
+        const=ALL,
+        action="append",
+        default=[],
+        help="answer yes where this step (any step without STEP) asks for approval, instead of asking here",
+    )
+    parser.add_argument(
         "--output",
         choices=("text", "json"),
         default="text",
@@ -41,9 +53,11 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.cli.approvals import Approvals
     from airflow_llm_provider.cli.files import one_workflow
     from airflow_llm_provider.cli.inputs import read_inputs
     from airflow_llm_provider.config.settings import load_settings
+    from airflow_llm_provider.engine.approval import Ask
     from airflow_llm_provider.engine.observer import Observer
     from airflow_llm_provider.engine.result import RunResult
     from airflow_llm_provider.engine.run import run_workflow
@@ -55,23 +69,24 @@ def _run(arguments: argparse.Namespace) -> int:
         return EXIT_BAD_FILE
     settings = load_settings(arguments.config)
 
-    async def go(observer: Observer) -> RunResult:
-        async with Runtime(settings=settings, observer=observer, offline=arguments.offline) as runtime:
-            return await run_workflow(workflow, inputs, runtime, user=_user())
+    async def go(observer: Observer, ask: Ask) -> RunResult:
+        async with Runtime(settings=settings, observer=observer, offline=arguments.offline, ask=ask) as runtime:
+            return await run_workflow(workflow, inputs, runtime, user=user_name())
 
     if arguments.output == "json":
-        result = asyncio.run(go(Observer()))
+        result = asyncio.run(go(Observer(), Approvals(arguments.approve, None)))
         print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
     else:
         from airflow_llm_provider.cli.progress import Progress
 
         with Progress(workflow) as progress:
-            result = asyncio.run(go(progress))
+            result = asyncio.run(go(progress, Approvals(arguments.approve, progress)))
         progress.summarize(result)
     return EXIT_OK if result.state == "completed" else EXIT_FAILED
 
 
-def _user() -> str:
+def user_name() -> str:
+    """Give the name of whoever runs the program."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):

@@ -12,6 +12,7 @@ from typing_extensions import Self
 from airflow_llm_provider.clients import chat_client, embedding_client, environment_credentials
 from airflow_llm_provider.clients.base import ChatClient, Credentials, EmbeddingClient
 from airflow_llm_provider.config.settings import Settings
+from airflow_llm_provider.engine.approval import Ask, nobody
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.stores import is_store, store_credentials, vector_store
 from airflow_llm_provider.stores.base import VectorStore
@@ -45,6 +46,7 @@ class Runtime:
         observer: Hears what happens.
         offline: Whether the provider ``scripted`` answers in place of every other, and the store ``local``: nothing is sent, and
             nothing is paid.
+        ask: Asks a person.
     """
 
     def __init__(
@@ -55,11 +57,13 @@ class Runtime:
         secret: Callable[[str], str | None] = environment_secret,
         observer: Observer | None = None,
         offline: bool = False,
+        ask: Ask = nobody,
     ) -> None:
         self.settings = settings or Settings()
         self.secret = secret
         self.observer = observer or Observer()
         self.offline = offline
+        self.ask = ask
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials
         self._chat: dict[_Key, ChatClient] = {}
         self._embedding: dict[_Key, EmbeddingClient] = {}

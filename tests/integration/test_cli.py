@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -239,9 +240,55 @@ def test_a_configuration_that_is_no_mapping(two_steps: Path, tmp_path: Path) -> 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without a name")
 def test_a_user_without_a_name() -> None:
-    program = "import os; from airflow_llm_provider.cli.run import _user; os.setuid(54321); print(_user())"
+    program = "import os; from airflow_llm_provider.cli.run import user_name; os.setuid(54321); print(user_name())"
     environment = {
         name: value for name, value in os.environ.items() if name not in ("USER", "LOGNAME", "LNAME", "USERNAME")
     }
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False)
     assert (done.stdout, done.stderr) == ("54321\n", "")
+
+
+APPROVAL = """
+name: asks
+steps:
+  - {id: gate, type: "orchestrator:approval", message: "Go on?", on_reject: continue}
+  - {id: next, type: transform, function: template, template: "{{ steps.gate }}"}
+outputs: {next: "{{ steps.next }}"}
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--approve"], ["--approve", "gate"], ["--approve", "other", "--approve", "gate"]]
+)
+def test_an_approval_given_beforehand(tmp_path: Path, arguments: list[str]) -> None:
+    path = tmp_path / "asks.yaml"
+    path.write_text(APPROVAL)
+    done = orchestrator("run", str(path), *arguments)
+    assert (done.returncode, done.stdout) == (0, "next: true\n")
+
+
+def test_an_approval_that_nobody_can_give(tmp_path: Path) -> None:
+    path = tmp_path / "asks.yaml"
+    path.write_text(APPROVAL)
+    done = orchestrator("run", str(path), "--approve", "other", stdin="")
+    assert done.returncode == 1
+    assert "step 'gate' waits for a person; run it in Airflow, or here with --approve gate" in " ".join(
+        done.stderr.split()
+    )
+
+
+@pytest.mark.parametrize(("typed", "shown"), [("y", "next: true"), ("n", "next: false")])
+def test_an_approval_is_asked_for_at_a_terminal(tmp_path: Path, typed: str, shown: str) -> None:
+    path = tmp_path / "asks.yaml"
+    path.write_text(APPROVAL)
+    reader, writer = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "airflow_llm_provider.cli", "run", str(path)],
+        stdin=writer, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    os.write(reader, f"{typed}\n".encode())
+    output, told = process.communicate(timeout=60)
+    os.close(reader)
+    os.close(writer)
+    assert (process.returncode, output.strip()) == (0, shown), told
+    assert "Go on?" in told

@@ -278,3 +278,49 @@ def test_airflow_lists_the_provider(airflow_stand: AirflowStand) -> None:
     assert {"llm_openai", "llm_anthropic"} <= types
     value = airflow(airflow_stand, "config", "get-value", "llm_provider", "config_file")
     assert value.returncode == 0, value.stderr
+
+
+APPROVAL = """
+name: {name}
+steps:
+  - {{id: draft, type: transform, function: template, template: a draft}}
+  - id: gate
+    type: orchestrator:approval
+    message: "May {{{{ steps.draft }}}} go out?"
+    details: "**{{{{ steps.draft }}}}**"
+    output: [approved, by, at, comment]
+  - id: send
+    type: transform
+    function: template
+    template: "sent, {{{{ steps.gate.comment }}}} ({{{{ steps.gate.approved }}}})"
+outputs: {{sent: "${{{{ steps.send }}}}", by: "${{{{ steps.gate.by }}}}"}}
+"""
+
+
+@pytest.mark.parametrize("answer", ["Approve", "Reject"])
+def test_a_person_decides(airflow_stand: AirflowStand, answer: str) -> None:
+    name = f"approval-{answer.lower()}"
+    drop(airflow_stand, name, APPROVAL.format(name=name))
+    airflow_stand.wait_for_dag(name)
+    run = airflow_stand.api.trigger(name)
+    until(
+        lambda: states(airflow_stand, run).get("gate") in ("awaiting_input", "deferred"),
+        lambda: f"{states(airflow_stand, run)}",
+        60,
+    )
+    path = f"/dags/{name}/dagRuns/{run.run_id}/taskInstances/gate/-1/hitlDetails"
+    asked = airflow_stand.api.request("GET", path)
+    assert (asked["subject"], asked["body"]) == ("May a draft go out?", "**a draft**")
+    given = {"chosen_options": [answer], "params_input": {"comment": "well written"}}
+    airflow_stand.api.request("PATCH", path, json=given)
+    run = airflow_stand.api.wait(run, 120)
+    if answer == "Approve":
+        assert run.state == "success"
+        outputs = airflow_stand.api.xcom(run, "workflow_outputs")
+        assert outputs["sent"] == "sent, well written (true)"
+        assert outputs["by"]
+    else:
+        assert (run.state, states(airflow_stand, run)["send"]) == ("failed", "upstream_failed")
+        record = airflow_stand.api.xcom(run, "gate", "step")
+        assert record["error"].startswith("ApprovalRejected: ")
+        assert record["error"].endswith("rejected 'May a draft go out?': well written")
