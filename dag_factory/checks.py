@@ -90,7 +90,7 @@ def _event_texts(workflow: Workflow) -> Iterator[SourceText]:
 
 
 def _check_schedule(workflow: Workflow, problems: Problems) -> None:
-    needed = [item.name for item in workflow.inputs if item.required]
+    needed = [item.name for item in workflow.inputs if item.required and item.source is None]
     if needed and workflow.airflow.get("schedule"):
         names = ", ".join(map(repr, needed))
         problems.error(

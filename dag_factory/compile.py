@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -114,6 +115,9 @@ def _start(settings: AirflowWorkflow) -> Any:
 
 
 def _param(item: Input) -> Param:
+    if item.source is not None:
+        # Nobody has to give what the event gives.
+        item = replace(item, required=False)
     schema = item.json_schema()
     description = schema.pop("description", None)
     if item.required and item.default is None:

@@ -176,14 +176,20 @@ class AirflowAPI:
         """Let a DAG's runs start."""
         self.request("PATCH", f"/dags/{dag_id}", params={"update_mask": "is_paused"}, json={"is_paused": False})
 
-    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None) -> DagRun:
+    def trigger(self, dag_id: str, conf: Mapping[str, Any] | None = None, *, run_id: str | None = None) -> DagRun:
         """Start a run.
 
         Args:
             dag_id: The DAG.
             conf: The run's configuration: a workflow's inputs.
+            run_id: The run's id; Airflow makes one up when None.
+
+        Raises:
+            AirflowAPIError: Its status is 409 when there is a run of that id.
         """
-        body = {"logical_date": None, "conf": dict(conf or {})}
+        body: dict[str, Any] = {"logical_date": None, "conf": dict(conf or {})}
+        if run_id is not None:
+            body["dag_run_id"] = run_id
         return _dag_run(self.request("POST", f"/dags/{dag_id}/dagRuns", json=body))
 
     def dag_run(self, dag_id: str, run_id: str) -> DagRun:

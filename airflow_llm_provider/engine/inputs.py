@@ -7,11 +7,13 @@ from typing import Any
 
 from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.model import Input, Workflow
+from airflow_llm_provider.workflow.syntax import Resolver
 from airflow_llm_provider.workflow.templates import is_template, render
 from airflow_llm_provider.workflow.values import get_item
 
-__all__ = ["bind_inputs", "misfits"]
+__all__ = ["bind_inputs", "is_triggered_by", "misfits"]
 
 _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -61,14 +63,34 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def is_triggered_by(workflow: Workflow, event: Mapping[str, Any]) -> bool:
+    """Tell whether an event starts a workflow.
+
+    Args:
+        workflow: The workflow.
+        event: The event: ``id``, ``source``, ``type``, ``time`` and ``data``.
+
+    Raises:
+        ExpressionError: The trigger's filter cannot be evaluated for this event.
+    """
+    trigger = workflow.trigger
+    if trigger is None or trigger.source != event.get("source") or trigger.type not in (None, event.get("type")):
+        return False
+    return trigger.filter is None or parse_condition(trigger.filter).evaluate(_inside(event))
+
+
 def _from_event(source: str, event: Any) -> Any:
+    return render(source if is_template(source) else f"${{{{ {source} }}}}", _inside(event))
+
+
+def _inside(event: Any) -> Resolver:
     def resolve(path: tuple[str | int, ...]) -> object:
         value: object = event if path[0] == "event" else None
         for key in path[1:]:
             value = get_item(value, key)
         return value
 
-    return render(source if is_template(source) else f"${{{{ {source} }}}}", resolve)
+    return resolve
 
 
 def misfits(item: Input, value: Any) -> list[str]:

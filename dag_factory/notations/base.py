@@ -165,7 +165,7 @@ class InputModel(Model):
         return self
 
     def input(self) -> Input:
-        """Give the canonical input; one with a default or a source need not be given."""
+        """Give the canonical input; one with a default need not be given."""
         keywords = {
             "enum": self.enum,
             "minimum": self.minimum,
@@ -175,7 +175,7 @@ class InputModel(Model):
             "pattern": self.pattern,
         }
         schema = {keyword: value for keyword, value in keywords.items() if value is not None}
-        required = self.required and self.default is None and self.source is None
+        required = self.required and self.default is None
         return Input(self.name, self.type, required, self.default, self.description, schema, self.source)
 
 

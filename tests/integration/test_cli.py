@@ -292,3 +292,32 @@ def test_an_approval_is_asked_for_at_a_terminal(tmp_path: Path, typed: str, show
     os.close(writer)
     assert (process.returncode, output.strip()) == (0, shown), told
     assert "Go on?" in told
+
+
+EVENT = """
+apiVersion: orchestrator.llm/v1
+kind: EventWorkflow
+metadata: {{name: {name}}}
+spec:
+  trigger: {{eventSource: tickets, eventType: opened, filter: "{filter}"}}
+  inputs: [{{name: text, type: string, required: true, source: event.data.text}}]
+  tasks: [{{id: a, executor: "llm-forge:text-transform", inputs: {{prompt: "${{{{ inputs.text }}}}"}}}}]
+"""
+
+
+def test_an_event_starts_what_waits_for_it(tmp_path: Path) -> None:
+    for name, condition in (("high", "event.data.level > 2"), ("low", "event.data.level <= 2")):
+        (tmp_path / f"{name}.yaml").write_text(EVENT.format(name=name, filter=condition))
+    send = ("event", "send", str(tmp_path), "--here", "--source", "tickets", "--id", "e1")
+    done = orchestrator(*send, "--type", "opened", "--data", '{"level": 3, "text": "broken"}')
+    assert (done.returncode, done.stdout, done.stderr) == (0, "high: completed (event__e1)\n", "")
+    done = orchestrator(*send, "--type", "closed")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "no workflow waits for this event; those that wait do for: tickets/opened\n"
+
+
+def test_an_event_without_what_the_workflow_needs(tmp_path: Path) -> None:
+    (tmp_path / "high.yaml").write_text(EVENT.format(name="high", filter="true"))
+    done = orchestrator("event", "send", str(tmp_path), "--here", "--source", "tickets", "--type", "opened")
+    assert done.returncode == 2
+    assert "text: None is not of type 'string'" in done.stderr

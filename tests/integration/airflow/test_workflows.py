@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from airflow_llm_provider.cli.airflow_api import DagRun
+from airflow_llm_provider.cli.home import USER
 from dag_factory import read_file
 from tests.conftest import WORKFLOWS
 from tests.integration.airflow.conftest import AirflowStand, until
@@ -324,3 +325,37 @@ def test_a_person_decides(airflow_stand: AirflowStand, answer: str) -> None:
         record = airflow_stand.api.xcom(run, "gate", "step")
         assert record["error"].startswith("ApprovalRejected: ")
         assert record["error"].endswith("rejected 'May a draft go out?': well written")
+
+
+def test_an_event_starts_a_run_once(airflow_stand: AirflowStand) -> None:
+    path = drop(
+        airflow_stand,
+        "on-ticket",
+        """
+        apiVersion: orchestrator.llm/v1
+        kind: EventWorkflow
+        metadata: {name: on-ticket}
+        spec:
+          trigger: {eventSource: tickets, eventType: opened}
+          inputs: [{name: text, type: string, required: true, source: event.data.text}]
+          tasks: [{id: a, executor: "llm-forge:text-transform", inputs: {prompt: "${{ inputs.text }}"}}]
+          outputs: {a: "${{ tasks.a.outputs.text }}"}
+        """,
+    )
+    airflow_stand.wait_for_dag("on-ticket")
+    environment = {
+        **airflow_stand.environment,
+        "AIRFLOW_API_URL": airflow_stand.api.url,
+        "AIRFLOW_API_USERNAME": USER,
+        "AIRFLOW_API_PASSWORD": airflow_stand.stand.home.password,
+    }
+    command = [
+        sys.executable, "-m", "airflow_llm_provider.cli", "event", "send", str(path), "--source", "tickets", "--type", "opened",
+        "--id", "t1", "--data", '{"text": "broken"}',
+    ]  # fmt: skip
+    for told in ("started", "was started before"):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.stdout, done.stderr) == (f"on-ticket: {told} (event__t1)\n", "")
+    run = airflow_stand.api.wait(airflow_stand.api.dag_run("on-ticket", "event__t1"), 120)
+    assert run.state == "success"
+    assert airflow_stand.api.xcom(run, "workflow_outputs") == {"a": "broken"}
