@@ -347,7 +347,7 @@ def test_an_event_starts_a_run_once(airflow_stand: AirflowStand) -> None:
         **airflow_stand.environment,
         "AIRFLOW_API_URL": airflow_stand.api.url,
         "AIRFLOW_API_USERNAME": USER,
-        "AIRFLOW_API_PASSWORD": airflow_stand.stand.home.password,
+        "AIRFLOW_API_PASSWORD": airflow_stand.stand.home.password(),
     }
     command = [
         sys.executable, "-m", "airflow_llm_provider.cli", "event", "send", str(path), "--source", "tickets", "--type", "opened",
