@@ -77,7 +77,7 @@ def runs(airflow_stand: AirflowStand, folder: Path) -> Mapping[str, DagRun]:
 def test_on_the_scheduler(airflow_stand: AirflowStand, runs: Mapping[str, DagRun], case: Case) -> None:
     api = airflow_stand.api
     if case.state == "refused":
-        with pytest.raises(Exception, match="400|422"):
+        with pytest.raises(Exception, match=r"400|422"):
             api.trigger(case.dag_id, case.inputs)
         return
     run = api.wait(runs[case.name], 300)
