@@ -100,7 +100,9 @@ class MetricCollector(Executor[MetricCollectorInputs]):
 
 
 def _record(given: GivenMetrics, context: StepContext, now: datetime) -> MetricRecord:
-    facts = {**_facts(given.task_id, context), **given.model_dump(exclude_none=True, exclude={"prompt"})}
+    known = _facts(given.task_id, context)
+    facts = {**known, **given.model_dump(exclude_none=True, exclude={"prompt"})}
+    facts["custom"] = {**known.get("custom", {}), **given.custom}
     return MetricRecord(
         workflow_id=context.workflow,
         run_id=context.run_id,

@@ -15,8 +15,8 @@ from airflow_llm_provider.evaluation.toxicity import find_toxic
 __all__ = ["find_unsafe"]
 
 _HOW = (
-    r"(?:how (?:to|do i|can i|would i|do you|can you)|instructions? (?:for|to)|steps? to|(?:recipe|tutorial|guide) (?:for|to)"
-    r"|(?:help|teach|show|tell) me (?:how )?(?:to )?|write (?:me )?(?:an? |some )?|create (?:an? |some )?|give me (?:an? |some )?)"
+    r"\b(?:how (?:to|do i|can i|would i|do you|can you)|instructions? (?:for|to)|steps? to|(?:recipe|tutorial|guide) (?:for|to)"
+    r"|(?:help|teach|show|tell) me|write|create|give me)"
 )
 
 _EXPRESSIONS: Mapping[str, tuple[str, ...]] = {

@@ -41,10 +41,16 @@ def _is_card(text: str) -> bool:
 
 
 def _is_phone(text: str) -> bool:
-    digits = sum(character.isdigit() for character in text)
+    groups = re.findall(r"\d+", text)
+    if not 7 <= sum(map(len, groups)) <= 15 or _DATE_OR_ADDRESS.search(text):
+        return False
     # A bare run of digits is an order number more often than a telephone's; what a person writes is grouped or international.
-    return 7 <= digits <= 15 and (text.startswith(("+", "(")) or (digits >= 10 and bool(re.search(r"[\s.-]", text))))
+    return text.startswith(("+", "(")) or (
+        len(groups) >= 3 and len("".join(groups)) >= 10 and max(map(len, groups)) <= 4
+    )
 
+
+_DATE_OR_ADDRESS = re.compile(r"\d{4}-\d\d-\d\d|^\d{1,3}(?:\.\d{1,3}){3}$")
 
 _KINDS: Mapping[PersonalDataKind, tuple[re.Pattern[str], Callable[[str], bool]]] = {
     "email": (
