@@ -6,6 +6,7 @@ They count words, and know nothing of the world. A low score is a good reason to
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 
 from airflow_llm_provider.evaluation.similarity import similarity
 from airflow_llm_provider.evaluation.texts import NEGATIONS, content_words, sentences, word_set, words
@@ -34,7 +35,12 @@ def factual_consistency(response: str, source: str) -> Finding:
         return Finding(0.0, "the response says nothing")
     known = set(content_words(source))
     numbers = {word for word in words(source) if word[0].isdigit()}
-    from_source = [(set(content_words(sentence)), _is_negated(sentence)) for sentence in sentences(source)]
+    # Equal sentences count once, and only those with a word in common are looked at: texts may have thousands of sentences.
+    told = list(dict.fromkeys((frozenset(content_words(part)), _is_negated(part)) for part in sentences(source)))
+    places: dict[str, list[int]] = {}
+    for index, (meaningful, _) in enumerate(told):
+        for word in meaningful:
+            places.setdefault(word, []).append(index)
     total = 0.0
     doubts = []
     for claim in claims:
@@ -45,8 +51,9 @@ def factual_consistency(response: str, source: str) -> Finding:
         if unknown:
             support /= 2
             reasons.append(f"not its numbers {', '.join(unknown[:5])}")
-        closest = max(from_source, key=lambda other: len(other[0] & set(meant)), default=None)
-        if closest and len(closest[0] & set(meant)) * 2 >= len(set(meant)) > 0 and closest[1] != _is_negated(claim):
+        common = Counter(index for word in set(meant) for index in places.get(word, ()))
+        closest = max(common, key=lambda index: (common[index], -index), default=None)
+        if closest is not None and common[closest] * 2 >= len(set(meant)) and told[closest][1] != _is_negated(claim):
             support /= 2
             reasons.append("the other way round")
         total += support
