@@ -15,6 +15,7 @@
         ├── WorkflowFailed          a workflow that a step runs failed
         ├── ApprovalRejected        a person said no
         ├── AssertionFailed         an `orchestrator:assert` step found its condition false
+        ├── PolicyViolation         a policy denied what the step was asked to let through
         ├── AuthenticationError     401 / 403
         ├── InvalidRequest          400 / 413 / 422, or inputs that the executor refuses
         │   ├── ContextLengthError  the prompt does not fit the model
@@ -41,6 +42,7 @@ __all__ = [
     "ItemsFailed",
     "LLMProviderError",
     "ModelNotFound",
+    "PolicyViolation",
     "RateLimitError",
     "ServiceUnavailable",
     "StepError",
@@ -117,6 +119,24 @@ class ApprovalRejected(StepError):
 
 class AssertionFailed(StepError):
     """A step that checks the work of others found it wanting."""
+
+
+class PolicyViolation(StepError):
+    """A policy denies it; asking again cannot help.
+
+    Attributes:
+        policy: The policy's name.
+        reason: Why it denies.
+    """
+
+    def __init__(self, policy: str, reason: str) -> None:
+        super().__init__(f"{policy}: {reason}")
+        self.policy = policy
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[type[PolicyViolation], tuple[str, str]]:
+        """Copy and pickle by both arguments; by default an exception keeps only its message."""
+        return type(self), (self.policy, self.reason)
 
 
 class AuthenticationError(StepError):

@@ -219,7 +219,9 @@ class _Changed:
         """Tell whether a finding is about what was taken out, and not about what the file says."""
         place = _place(detail)
         # Behind an item that was taken out, the others of its list have moved.
-        return place in self.objects or any(place[:length] in self.lists for length in range(len(place)))
+        moved = any(place[:length] in self.lists for length in range(len(place)))
+        # What is told of a whole may be told because of any part of it, however deep.
+        return moved or any(changed[: len(place)] == place for changed in self.objects | self.lists)
 
 
 def _what_is_right(data: Any, details: list[ErrorDetails], changed: _Changed) -> Any:

@@ -43,11 +43,11 @@ class FlatPrice:
         return (fresh * self.input + usage.cached_tokens * self.cached + usage.output_tokens * self.output) / 1_000_000
 
 
-def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
+def cost_usd(provider: str | None, model: str, usage: Usage) -> float | None:
     """Give what a call cost.
 
     Args:
-        provider: The provider's name.
+        provider: The provider's name; None means the one that is known for a model of that name.
         model: The model that was asked for.
         usage: The call's tokens.
 
@@ -62,12 +62,12 @@ def cost_usd(provider: str, model: str, usage: Usage) -> float | None:
     known = _read()
     with contextlib.suppress(KeyError, TypeError, ValueError, InvalidOperation):
         # An entry that somebody has broken is as good as none.
-        rates = known[f"{provider}/{model}"]
+        rates = known[_key(provider, model)]
         return None if rates is None else float(FlatPrice(*map(Decimal, rates)).cost(usage))
     return _calculate(provider, model, usage)
 
 
-def _calculate(provider: str, model: str, usage: Usage) -> float | None:
+def _calculate(provider: str | None, model: str, usage: Usage) -> float | None:
     import genai_prices
     from genai_prices.types import ModelPrice
 
@@ -77,7 +77,7 @@ def _calculate(provider: str, model: str, usage: Usage) -> float | None:
     try:
         found = genai_prices.calc_price(tokens, model, provider_id=provider)
     except LookupError:
-        _remember(f"{provider}/{model}", None)
+        _remember(_key(provider, model), None)
         return None
     prices = found.model.prices
     if isinstance(prices, ModelPrice):
@@ -87,8 +87,12 @@ def _calculate(provider: str, model: str, usage: Usage) -> float | None:
             rates = [fresh or Decimal(0), (fresh or Decimal(0)) if cached is None else cached, output or Decimal(0)]
             # Some models also cost something for each request.
             if FlatPrice(*rates).cost(usage) == found.total_price:
-                _remember(f"{provider}/{model}", [str(rate) for rate in rates])
+                _remember(_key(provider, model), [str(rate) for rate in rates])
     return float(found.total_price)
+
+
+def _key(provider: str | None, model: str) -> str:
+    return f"{provider or '*'}/{model}"
 
 
 def _file() -> Path:

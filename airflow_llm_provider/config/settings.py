@@ -37,6 +37,7 @@ class Settings(BaseModel):
         api_keys: Provider to API key.
         environment: The environment's name, ``system.environment`` in references.
         outbox: Folder where actions without a target are kept.
+        metrics: Folder where recorded metrics are kept.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -46,6 +47,7 @@ class Settings(BaseModel):
     api_keys: Mapping[str, SecretStr] = Field(default_factory=dict)
     environment: str = Field(default_factory=lambda: os.environ.get("ORCHESTRATOR_ENVIRONMENT", ""))
     outbox: Path = Field(default_factory=lambda: airflow_home() / "llm" / "outbox")
+    metrics: Path = Field(default_factory=lambda: airflow_home() / "llm" / "metrics")
 
 
 def load_settings(path: str | Path | None = None) -> Settings:

@@ -18,13 +18,21 @@ from airflow_llm_provider.errors import (
     ExpressionError,
     InvalidRequest,
     ModelNotFound,
+    PolicyViolation,
     StepError,
 )
 from airflow_llm_provider.workflow.model import Retry
 
 __all__ = ["HOPELESS", "LONGEST_WAIT", "retrying"]
 
-HOPELESS = (AuthenticationError, InvalidRequest, ModelNotFound, ConfigurationError, ExpressionError)
+HOPELESS = (
+    AuthenticationError,
+    InvalidRequest,
+    ModelNotFound,
+    PolicyViolation,
+    ConfigurationError,
+    ExpressionError,
+)
 """What fails again however often it is tried."""
 
 LONGEST_WAIT = 3600.0

@@ -6,7 +6,6 @@ no target for, and is kept in the outbox, so that it is neither lost nor silentl
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -17,7 +16,8 @@ from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.engine.masking import hide
-from airflow_llm_provider.workflow.values import to_json, to_text
+from airflow_llm_provider.json_lines import append_lines
+from airflow_llm_provider.workflow.values import to_text
 
 __all__ = ["Action", "ActionInputs", "append_to_outbox"]
 
@@ -98,14 +98,6 @@ def append_to_outbox(folder: Path, action: str, entry: Mapping[str, Any]) -> Pat
     Returns:
         The file.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{action}.jsonl"
-    line = to_json(entry) + "\n"
-    # One write to a file opened for appending: lines of several processes do not mix. fsync: the line survives a crash.
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o640)
-    try:
-        os.write(descriptor, line.encode(errors="backslashreplace"))
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    append_lines(path, [entry])
     return path

@@ -6,24 +6,21 @@ names that workflow files use.
 
 from __future__ import annotations
 
-import builtins
 import itertools
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from airflow_llm_provider.errors import InvalidOutput, InvalidRequest
-from airflow_llm_provider.workflow.values import equal, from_json, get_item, to_text, truthy
+from airflow_llm_provider.answers import parse_json
+from airflow_llm_provider.errors import InvalidRequest
+from airflow_llm_provider.patterns import REGEX_SECONDS, find_first
+from airflow_llm_provider.workflow.values import equal, get_item, to_text, truthy
 
 __all__ = ["FUNCTIONS", "normalize", "parse_json", "regex_extract", "truncate"]
 
-_FENCE = re.compile(r"^[ \t]*```", re.MULTILINE)
 _SPACE = re.compile(r"\s+")
 _MISSING = object()
-
-REGEX_SECONDS = 2.0
-"""Longest time that one regular expression may take."""
 
 
 def merge(*values: Any) -> Any:
@@ -88,34 +85,9 @@ def chunk(value: Any, *, size: int, overlap: int = 0) -> list[Any]:
     return [whole[start : start + size] for start in range(0, max(len(whole) - overlap, 1), step)]
 
 
-def parse_json(text: Any) -> Any:
-    """Parse JSON text, also inside a Markdown code fence, as models like to write it."""
-    if not isinstance(text, str):
-        return text
-    opening, closing = [*itertools.islice(_FENCE.finditer(text), 2), None, None][:2]
-    if opening and closing:
-        # Behind the opening fence, its line names the language.
-        text = text[opening.end() : closing.start()].partition("\n")[2]
-    try:
-        return from_json(text)
-    except ValueError as error:
-        raise InvalidOutput(f"not JSON: {error}; the text begins {text[:80]!r}") from None
-
-
 def regex_extract(text: Any, *, pattern: str, group: int | str | None = None) -> str | None:
     """Give what a regular expression finds first: the named or numbered group, else the first group, else the whole match."""
-    # The standard library's matcher cannot be stopped, and some patterns take it years.
-    import regex
-
-    try:
-        match = regex.search(pattern, to_text(text), timeout=REGEX_SECONDS)
-    except regex.error as error:
-        raise InvalidRequest(f"{pattern!r} is no regular expression: {error}") from None
-    except builtins.TimeoutError:
-        raise InvalidRequest(
-            f"{pattern!r} did not end within {REGEX_SECONDS:g} s on a text of {len(to_text(text)):,} characters; "
-            "write it without repetitions inside of repetitions"
-        ) from None
+    match = find_first(pattern, to_text(text), seconds=REGEX_SECONDS)
     if match is None:
         return None
     chosen = group if group is not None else min(match.re.groups, 1)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.clients.base import ChatRequest, Message
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Message
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.workflow.values import to_text
 
-__all__ = ["LLM", "LLMInputs"]
+__all__ = ["LLM", "Asked", "LLMInputs", "ask"]
 
 Text = Annotated[str, BeforeValidator(to_text)]
 """A text; another value is written as a template would write it, null as empty text."""
@@ -96,6 +97,54 @@ class LLMInputs(Inputs):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One answered call.
+
+    Attributes:
+        answer: What the model answered.
+        cost_usd: The call's price in USD; None when the model's price is not known.
+        latency_ms: Milliseconds from request to complete answer.
+    """
+
+    answer: ChatResponse
+    cost_usd: float | None
+    latency_ms: float
+
+
+async def ask(
+    context: StepContext,
+    provider: str,
+    request: ChatRequest,
+    *,
+    connection: str | None = None,
+    base_url: str | None = None,
+) -> Asked:
+    """Ask a chat model once, and enter the call in the step's account.
+
+    Args:
+        context: The step that asks.
+        provider: Who answers, as :meth:`Runtime.provider` gives it.
+        request: What to ask.
+        connection: Airflow connection with the credentials; None means the provider's default.
+        base_url: Root of the API, over what the credentials say.
+
+    Raises:
+        StepError: The call failed.
+    """
+    client = context.runtime.chat(provider, connection=connection, base_url=base_url)
+    context.meter.calling(provider, request.model)
+    started = time.perf_counter()
+    answer = await client.chat(request)
+    latency_ms = (time.perf_counter() - started) * 1000
+
+    from airflow_llm_provider.accounting.prices import cost_usd
+
+    cost = cost_usd(provider, request.model, answer.usage)
+    context.meter.spent(answer.model, answer.usage, cost, latency_ms)
+    return Asked(answer, cost, latency_ms)
+
+
 class LLM(Executor[LLMInputs]):
     """One call of a chat model."""
 
@@ -106,16 +155,8 @@ class LLM(Executor[LLMInputs]):
     async def run(self, inputs: LLMInputs, context: StepContext) -> Mapping[str, Any]:
         """Ask once; the answer's text, the model that gave it, its tokens, and the rest as ``metadata``."""
         provider = context.runtime.provider(inputs.provider)
-        client = context.runtime.chat(provider, connection=inputs.connection, base_url=inputs.base_url)
-        context.meter.calling(provider, inputs.model)
-        started = time.perf_counter()
-        answer = await client.chat(inputs.request())
-        latency_ms = (time.perf_counter() - started) * 1000
-
-        from airflow_llm_provider.accounting.prices import cost_usd
-
-        cost = cost_usd(provider, inputs.model, answer.usage)
-        context.meter.spent(answer.model, answer.usage, cost, latency_ms)
+        asked = await ask(context, provider, inputs.request(), connection=inputs.connection, base_url=inputs.base_url)
+        answer = asked.answer
         usage = {
             "prompt_tokens": answer.usage.input_tokens,
             "completion_tokens": answer.usage.output_tokens,
@@ -126,8 +167,8 @@ class LLM(Executor[LLMInputs]):
         metadata = {
             "usage": usage,
             "finish_reason": answer.finish_reason,
-            "cost_usd": cost,
-            "latency_ms": round(latency_ms, 3),
+            "cost_usd": asked.cost_usd,
+            "latency_ms": round(asked.latency_ms, 3),
             "attempts": context.attempt,
             "cached": False,
             "id": answer.id,

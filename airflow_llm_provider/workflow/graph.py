@@ -10,7 +10,7 @@ from airflow_llm_provider.workflow.model import Step, Workflow
 from airflow_llm_provider.workflow.names import Names
 from airflow_llm_provider.workflow.texts import step_texts
 
-__all__ = ["Graph"]
+__all__ = ["Graph", "referenced_steps"]
 
 
 class Graph:
@@ -31,7 +31,7 @@ class Graph:
         self.implied: dict[str, tuple[str, ...]] = {}
         for step in self.steps.values():
             explicit = tuple(dict.fromkeys(other for other in step.depends_on if other in self.steps))
-            referenced = dict.fromkeys(_referenced_steps(step, names))
+            referenced = dict.fromkeys(referenced_steps(step, names))
             self.explicit[step.id] = explicit
             self.implied[step.id] = tuple(other for other in referenced if other not in explicit)
 
@@ -63,7 +63,13 @@ class Graph:
         return [step for step in self.steps if step not in awaited]
 
 
-def _referenced_steps(step: Step, names: Names) -> Iterator[str]:
+def referenced_steps(step: Step, names: Names) -> Iterator[str]:
+    """Give the ids of the steps that a step's texts refer to, in the texts' order, the same one perhaps several times.
+
+    Args:
+        step: The step. A text that does not parse refers to nothing; the checks report it.
+        names: The workflow's names.
+    """
     for text in step_texts(step, names):
         try:
             references, _ = text.parse()

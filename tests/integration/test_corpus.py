@@ -19,6 +19,7 @@ INPUTS = {
     "004-simple-workflow": {"name": "Ann"},
     "005-transform-workflow": {"text1": [{"status": "active"}], "text2": [{"status": "gone"}]},
     "007-simple-inference": {"prompt": "hello"},
+    "012-llm-with-evaluation": {"prompt": "hello", "expected_response": "hello", "quality_threshold": 0.0},
     "018-blog-post-generator": {"topic": "tea", "tone": "calm", "audience": "everyone"},
     "025-sentiment-analysis": {"text": "hello"},
     "027-sentiment-analysis": {"input": "hello"},
