@@ -16,6 +16,7 @@ __all__ = [
     "ChatClient",
     "ChatRequest",
     "ChatResponse",
+    "ConnectionFields",
     "Credentials",
     "EmbeddingClient",
     "EmbeddingRequest",
@@ -165,6 +166,23 @@ class Credentials:
         """
         root, secret = ((os.environ.get(name) or None) if name else None for name in (base_url, api_key))
         return cls(root, secret)
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionFields:
+    """What an Airflow connection says, for whatever is no chat provider.
+
+    Attributes:
+        host: The server, or a URL.
+        login: Who signs in.
+        password: The secret; never part of ``repr``.
+        extra: Further fields, which may hold secrets; never part of ``repr``.
+    """
+
+    host: str | None = None
+    login: str | None = None
+    password: str | None = field(default=None, repr=False)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
 @runtime_checkable

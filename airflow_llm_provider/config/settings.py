@@ -12,13 +12,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from airflow_llm_provider.config.targets import BUILT_IN_ACTIONS, ActionTarget, Alerts, Slack, Smtp, Storage
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.durations import parse_duration
 from airflow_llm_provider.workflow.model import Retry
 
 __all__ = ["Settings", "airflow_home", "load_settings"]
+
+_ACTION = re.compile(r"[A-Za-z0-9_.-]+")
 
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 
@@ -38,6 +41,11 @@ class Settings(BaseModel):
         environment: The environment's name, ``system.environment`` in references.
         outbox: Folder where actions without a target are kept.
         metrics: Folder where recorded metrics are kept.
+        actions: Name of an action to what it does.
+        alerts: Where alerts go.
+        slack: Where Slack's messages go.
+        smtp: The mail server.
+        storage: How object storage is reached.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -48,6 +56,21 @@ class Settings(BaseModel):
     environment: str = Field(default_factory=lambda: os.environ.get("ORCHESTRATOR_ENVIRONMENT", ""))
     outbox: Path = Field(default_factory=lambda: airflow_home() / "llm" / "outbox")
     metrics: Path = Field(default_factory=lambda: airflow_home() / "llm" / "metrics")
+    actions: Mapping[str, ActionTarget] = Field(default_factory=dict)
+    alerts: Alerts = Alerts()
+    slack: Slack = Slack()
+    smtp: Smtp = Smtp()
+    storage: Storage = Storage()
+
+    @field_validator("actions")
+    @classmethod
+    def _names_of_its_own(cls, actions: Mapping[str, ActionTarget]) -> Mapping[str, ActionTarget]:
+        for name in actions:
+            if name in BUILT_IN_ACTIONS:
+                raise ValueError(f"{name!r} is built in; give the action another name")
+            if not _ACTION.fullmatch(name):
+                raise ValueError(f"{name!r} is no name of an action; use letters, digits, '_', '.' and '-'")
+        return actions
 
 
 def load_settings(path: str | Path | None = None) -> Settings:
@@ -75,7 +98,9 @@ def load_settings(path: str | Path | None = None) -> Settings:
         raise ConfigurationError(f"{chosen}{line}: not YAML: {error.problem}") from None
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False)
-        told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in wrong)
+        told = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in wrong
+        )
         raise ConfigurationError(f"{chosen}: {told}") from None
     except (yaml.YAMLError, ValueError, TypeError) as error:
         raise ConfigurationError(f"{chosen}: {error}") from None
@@ -95,6 +120,7 @@ def _settings_of(document: Any) -> Settings:
         "api_keys": {
             name: key for name, key in _section(document, "integrations", "llm_forge", "api_keys").items() if key
         },
+        **{name: _section(document, name) for name in ("actions", "alerts", "slack", "smtp", "storage")},
     }
     timeout = _section(document, "execution", "executor").get("task_timeout")
     if timeout is not None:

@@ -10,20 +10,33 @@ from types import TracebackType
 from typing_extensions import Self
 
 from airflow_llm_provider.clients import chat_client, embedding_client, environment_credentials
-from airflow_llm_provider.clients.base import ChatClient, Credentials, EmbeddingClient
+from airflow_llm_provider.clients.base import ChatClient, ConnectionFields, Credentials, EmbeddingClient
+from airflow_llm_provider.clients.objects import ObjectStore, open_store
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.approval import Ask, nobody
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.stores import is_store, store_credentials, vector_store
 from airflow_llm_provider.stores.base import VectorStore
 
-__all__ = ["CredentialsLookup", "Runtime", "environment_secret"]
+__all__ = ["ConnectionLookup", "CredentialsLookup", "Runtime", "environment_secret", "no_connection"]
 
 CredentialsLookup = Callable[[str, "str | None"], Credentials]
 """Provider or vector store, and connection id (None: the default one), to credentials."""
 
 _Key = tuple[str, "str | None", "str | None"]
 """Name, connection, and root of the API."""
+
+ConnectionLookup = Callable[[str], "ConnectionFields | None"]
+"""Connection id to the connection's fields; None where there are no connections, so that the settings hold."""
+
+
+def no_connection(connection: str) -> ConnectionFields | None:
+    """Look a connection up where there are none: outside of Airflow.
+
+    Args:
+        connection: The connection's id.
+    """
+    return None
 
 
 def environment_secret(key: str) -> str | None:
@@ -65,9 +78,11 @@ class Runtime:
         self.offline = offline
         self.ask = ask
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials
+        self.find_connection: ConnectionLookup = no_connection
         self._chat: dict[_Key, ChatClient] = {}
         self._embedding: dict[_Key, EmbeddingClient] = {}
         self._stores: dict[_Key, VectorStore] = {}
+        self._object_stores: dict[tuple[str, str | None], ObjectStore] = {}
 
     def observed_by(self, observer: Observer) -> Runtime:
         """Give the same runtime, clients and all, that tells somebody else what happens."""
@@ -141,6 +156,23 @@ class Runtime:
         if base_url is None:
             return found
         return Credentials(base_url, found.api_key, found.headers, found.options)
+
+    def object_store(self, scheme: str, connection: str | None = None) -> ObjectStore:
+        """Give what the objects of a scheme are reached by; blocks while it is made for the first time.
+
+        Args:
+            scheme: The scheme of a URL, such as ``s3``.
+            connection: The Airflow connection with the credentials; None means the settings, then the usual environment.
+
+        Raises:
+            ConfigurationError: A package, or a connection that is named, is missing, or its fields cannot be used.
+            InvalidRequest: Nothing knows the scheme.
+        """
+        key = (scheme, connection)
+        if key not in self._object_stores:
+            fields = None if connection is None else self.find_connection(connection)
+            self._object_stores[key] = open_store(scheme, self.settings.storage, fields)
+        return self._object_stores[key]
 
     async def __aenter__(self) -> Self:
         """Begin."""

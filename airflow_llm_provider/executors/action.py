@@ -1,23 +1,26 @@
 """``action``: tell the outside world.
 
-``log`` writes to the task's log and ``webhook`` calls a URL. Every other name is a request to a system that this deployment has
-no target for, and is kept in the outbox, so that it is neither lost nor silently ignored.
+``log`` writes to the task's log, ``webhook`` calls a URL, and ``notify`` tells people. What any other name does is said under
+``actions`` in the settings; where they say nothing, it is kept in the outbox, so that it is neither lost nor silently ignored.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 from typing_extensions import Self
 
+from airflow_llm_provider.config.targets import ActionTarget, EmailTarget, QueueTarget, SlackTarget, WebhookTarget
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.engine.masking import hide
-from airflow_llm_provider.json_lines import append_lines
-from airflow_llm_provider.workflow.values import to_text
+from airflow_llm_provider.errors import InvalidRequest
+from airflow_llm_provider.executors.delivery import escaped_for_slack, to_email, to_queue, to_slack, to_webhook
+from airflow_llm_provider.executors.notify import NotifyInputs, notify
+from airflow_llm_provider.executors.outbox import append_to_outbox, keep
+from airflow_llm_provider.workflow.templates import is_template, walk_texts
+from airflow_llm_provider.workflow.values import to_json, to_text
 
 __all__ = ["Action", "ActionInputs", "append_to_outbox"]
 
@@ -26,12 +29,12 @@ class ActionInputs(Inputs):
     """What to do; further keys are the action's own data.
 
     Attributes:
-        action: ``log``, ``webhook``, or the name of anything else that should happen.
-        message: What to say, for ``log``.
+        action: ``log``, ``webhook``, ``notify``, or the name of anything else that should happen.
+        message: What to say, for ``log`` and ``notify``, and wherever an action becomes a message.
         url: Where to, for ``webhook``.
         method: HTTP method, for ``webhook``.
         headers: Request headers, for ``webhook``.
-        body: JSON body, for ``webhook``; the step's further keys when absent.
+        body: JSON body, for ``webhook`` and actions that call one; the step's further keys when absent.
     """
 
     model_config = ConfigDict(extra="allow")
@@ -52,8 +55,16 @@ class ActionInputs(Inputs):
     def _complete(self) -> Self:
         if self.action == "webhook" and not self.url:
             raise ValueError("action 'webhook' needs 'url'")
-        if self.action == "log" and self.message is None:
-            raise ValueError("action 'log' needs 'message'")
+        if self.action in ("log", "notify") and self.message is None:
+            raise ValueError(f"action {self.action!r} needs 'message'")
+        if self.action == "notify":
+            try:
+                # What templates will give is looked at once they have given it.
+                _notice(
+                    {name: value for name, value in self.data.items() if not _has_template(value)} | {"message": ""}
+                )
+            except InvalidRequest as error:
+                raise ValueError(str(error)) from None
         return self
 
 
@@ -65,39 +76,60 @@ class Action(Executor[ActionInputs]):
 
     async def run(self, inputs: ActionInputs, context: StepContext) -> Mapping[str, Any]:
         """Do it, and say what was done."""
+        return {"result": {"action": inputs.action, **await self._done(inputs, context)}}
+
+    async def _done(self, inputs: ActionInputs, context: StepContext) -> dict[str, Any]:
         if inputs.action == "log":
             message = to_text(inputs.message)
             context.runtime.observer.step_logged(context.step, message)
-            return {"result": {"action": "log", "message": message}}
+            return {"message": message}
         if inputs.action == "webhook":
             from airflow_llm_provider.clients.web import call_url
 
             body = inputs.body if inputs.body is not None else (inputs.model_extra or None)
             answer = await call_url(inputs.method, inputs.url or "", headers=inputs.headers, json=body)
-            return {"result": {"action": "webhook", "status": answer.status, "body": answer.body}}
-        entry = {
-            "action": inputs.action,
-            "time": datetime.now(timezone.utc).isoformat(),
-            "workflow": context.workflow,
-            "run_id": context.run_id,
-            "step": context.step.id,
-            "data": hide(inputs.data, context.secrets),
-        }
-        path = append_to_outbox(context.runtime.settings.outbox, inputs.action, entry)
-        return {"result": {"action": inputs.action, "outbox": str(path)}}
+            return {"status": answer.status, "body": answer.body}
+        if inputs.action == "notify":
+            return await notify("notify", _notice(inputs.data), context)
+        target = context.runtime.settings.actions.get(inputs.action)
+        sent = None if target is None else await _send(target, inputs, context)
+        return keep(context, inputs.action, inputs.data) if sent is None else sent
 
 
-def append_to_outbox(folder: Path, action: str, entry: Mapping[str, Any]) -> Path:
-    """Add a line to an action's outbox.
+async def _send(target: ActionTarget, inputs: ActionInputs, context: StepContext) -> dict[str, Any] | None:
+    data = hide(inputs.data, context.secrets)
+    text = to_json(data) if inputs.message is None else to_text(inputs.message)
+    match target:
+        case WebhookTarget():
+            body = inputs.data if inputs.body is None else inputs.body
+            return await to_webhook(target.url, target.headers, body, method=target.method)
+        case SlackTarget():
+            return await to_slack(
+                context, escaped_for_slack(text), webhook_url=target.webhook_url, channel=target.channel
+            )
+        case EmailTarget():
+            return await to_email(context, target.to, target.subject or f"{context.workflow}: {inputs.action}", text)
+        case QueueTarget():
+            return await to_queue(
+                context,
+                inputs.action,
+                data,
+                redis_url=target.redis_url,
+                stream=target.stream,
+                queue=target.list,
+            )
 
-    Args:
-        folder: The outbox folder; made when it does not exist.
-        action: The action's name, which names the file.
-        entry: What to keep.
 
-    Returns:
-        The file.
-    """
-    path = folder / f"{action}.jsonl"
-    append_lines(path, [entry])
-    return path
+def _notice(data: Mapping[str, Any]) -> NotifyInputs:
+    try:
+        return NotifyInputs.model_validate(data)
+    except ValidationError as error:
+        told = "; ".join(
+            f"{'.'.join(map(str, problem['loc']))}: {problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors(include_url=False, include_input=False)
+        )
+        raise InvalidRequest(f"action 'notify': {told}") from None
+
+
+def _has_template(value: Any) -> bool:
+    return any(is_template(text) for _, text in walk_texts(value))

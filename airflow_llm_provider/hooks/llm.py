@@ -14,11 +14,11 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_llm_provider.clients import chat_client
-from airflow_llm_provider.clients.base import ChatClient, ChatRequest, Credentials, Message
+from airflow_llm_provider.clients.base import ChatClient, ChatRequest, ConnectionFields, Credentials, Message
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.errors import ConfigurationError, LLMProviderError
 
-__all__ = ["AnthropicHook", "LLMHook", "OpenAIHook", "connection_credentials", "task_credentials"]
+__all__ = ["AnthropicHook", "LLMHook", "OpenAIHook", "connection_credentials", "task_connection", "task_credentials"]
 
 
 def connection_credentials(connection: Connection) -> Credentials:
@@ -62,6 +62,24 @@ def task_credentials(runtime: Runtime, provider: str, connection: str | None) ->
                 f"`airflow connections add {connection} --conn-type llm_{provider} --conn-password …`"
             ) from error
     return runtime.configured_credentials(provider)
+
+
+def task_connection(connection: str) -> ConnectionFields:
+    """Find the fields of a connection inside a task.
+
+    Args:
+        connection: The connection that the step names.
+
+    Raises:
+        ConfigurationError: It does not exist.
+    """
+    try:
+        found = BaseHook.get_connection(connection)
+    except AirflowException as error:
+        raise ConfigurationError(
+            f"the Airflow connection {connection!r} does not exist; add it under Admin > Connections"
+        ) from error
+    return ConnectionFields(found.host or None, found.login or None, found.password or None, found.extra_dejson)
 
 
 class LLMHook(BaseHook):

@@ -27,7 +27,7 @@ from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Run, Scope
 from airflow_llm_provider.engine.step import render_inputs, run_step
 from airflow_llm_provider.errors import LLMProviderError
-from airflow_llm_provider.hooks.llm import task_credentials
+from airflow_llm_provider.hooks.llm import task_connection, task_credentials
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Step, Workflow
 
@@ -140,6 +140,7 @@ class WorkflowOperator(BaseOperator):
         """Give the runtime of a task."""
         runtime = Runtime(settings=load_settings(_config_file()), secret=_secret, observer=LogObserver(self.log))
         runtime.find_credentials = partial(task_credentials, runtime)
+        runtime.find_connection = task_connection
         return runtime
 
     def scope(self, context: Context, runtime: Runtime) -> Scope:

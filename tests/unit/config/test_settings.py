@@ -48,6 +48,26 @@ def test_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_variable: bo
         ("integrations:\n  llm_forge:\n    api_keys: {openai: sk-12345: sk-6789}\n", "orchestrator.yaml:3: not YAML: "),
         ("execution: {executor: {task_timeout: soon}}", "'soon' is no duration"),
         ("fault_tolerance: {retry: {default_max_attempts: many}}", "invalid literal for int"),
+        ("actions: {a: {url: sk-12345}}", "actions.a: Unable to extract tag using discriminator 'type'"),
+        (
+            "actions: {a: {type: hook, url: sk-12345}}",
+            "actions.a: Input tag 'hook' found using 'type' does not match any",
+        ),
+        ("actions: {a: {type: webhook}}", "actions.a.webhook.url: Field required"),
+        ("actions: {a: {type: webhook, url: [sk-12345]}}", "actions.a.webhook.url: Input should be a valid string"),
+        ("actions: {a: {type: queue, list: sk-1, stream: sk-2}}", "actions.a.queue: give 'stream' or 'list', not both"),
+        ("actions: {log: {type: queue}}", "actions: 'log' is built in; give the action another name"),
+        ("actions: {a b: {type: queue}}", "actions: 'a b' is no name of an action; use letters, digits"),
+        ("smtp: {host: sk-12345}", "smtp: 'from' is missing; write the address that mails are sent from"),
+        ("smtp: {host: h, from: sk-12345}", "smtp.from: this is no mail address; write name@example.com"),
+        ("smtp: {host: h, from: a@b.c, port: 0}", "smtp.port: Input should be greater than or equal to 1"),
+        ("alerts: {to: 'a@b.c, sk-12345'}", "alerts.to: address 2 is none; write name@example.com"),
+        ("alerts: {channel: sk-12345}", "alerts.channel: Input should be 'slack', 'email' or 'webhook'"),
+        ("slack: {webhook: sk-12345}", "slack.webhook: Extra inputs are not permitted"),
+        (
+            "storage: {s3: {access_key_id: sk-12345}}",
+            "storage.s3: give 'access_key_id' and 'secret_access_key' together",
+        ),
     ],
 )
 def test_what_is_wrong_with_a_file_never_shows_a_key(tmp_path: Path, text: str, message: str) -> None:
@@ -57,6 +77,45 @@ def test_what_is_wrong_with_a_file_never_shows_a_key(tmp_path: Path, text: str, 
         load_settings(path)
     assert message in str(caught.value)
     assert "sk-" not in str(caught.value)
+
+
+TARGETS = """
+actions:
+  publish: {type: webhook, url: "https://sk-1", headers: {authorization: sk-2}}
+  page: {type: slack, webhook_url: "https://sk-3"}
+  queue: {type: queue, redis_url: "redis://:sk-4@host"}
+alerts: {webhook_url: "https://sk-5", channel: "${TEST_UNSET}"}
+slack: {webhook_url: "https://sk-6"}
+smtp: {host: mail, user: flows@example.com, password: sk-7}
+storage: {s3: {access_key_id: sk-8, secret_access_key: sk-9}, options: {gs: {token: sk-10}}}
+"""
+
+
+def test_targets_keep_their_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TEST_UNSET", raising=False)
+    path = tmp_path / "orchestrator.yaml"
+    path.write_text(TARGETS)
+    settings = load_settings(path)
+    assert {name: target.type for name, target in settings.actions.items()} == {
+        "publish": "webhook",
+        "page": "slack",
+        "queue": "queue",
+    }
+    assert settings.alerts.channel is None
+    assert settings.storage.options == {"gs": {"token": "sk-10"}}
+    assert "sk-" not in repr(settings)
+
+
+def test_what_is_empty_is_absent(tmp_path: Path) -> None:
+    path = tmp_path / "orchestrator.yaml"
+    path.write_text(
+        "slack: {webhook_url: ''}\nsmtp: {host: '', from: ''}\nalerts: {to: '', webhook_url: ''}\n"
+        "actions: {a: {type: webhook, url: ''}}\nstorage: {s3: {access_key_id: '', secret_access_key: ''}}\n"
+    )
+    settings = load_settings(path)
+    assert (settings.slack.webhook_url, settings.smtp.host, settings.alerts.to) == (None, None, ())
+    assert settings.actions["a"].model_dump()["url"] is None
+    assert settings.storage.s3.access_key_id is None
 
 
 def test_no_file(tmp_path: Path) -> None:

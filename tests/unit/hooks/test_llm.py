@@ -13,7 +13,13 @@ from pydantic import SecretStr
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.errors import ConfigurationError
-from airflow_llm_provider.hooks.llm import AnthropicHook, OpenAIHook, connection_credentials, task_credentials
+from airflow_llm_provider.hooks.llm import (
+    AnthropicHook,
+    OpenAIHook,
+    connection_credentials,
+    task_connection,
+    task_credentials,
+)
 from airflow_llm_provider.simulator import SimulatorServer
 
 SETTINGS = Settings(api_keys={"openai": SecretStr("from-file")})
@@ -54,6 +60,17 @@ def test_the_order_of_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_connection_that_does_not_exist() -> None:
     with pytest.raises(ConfigurationError, match="'nowhere'"):
         credentials(SETTINGS, "nowhere")
+
+
+def test_a_connection_for_something_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    fields = '{"conn_type": "aws", "login": "id", "password": "key", "extra": {"region_name": "eu-west-1"}}'
+    monkeypatch.setenv("AIRFLOW_CONN_STORE", fields)
+    found = task_connection("store")
+    assert (found.host, found.login, found.password) == (None, "id", "key")
+    assert found.extra == {"region_name": "eu-west-1"}
+    assert "key" not in repr(found)
+    with pytest.raises(ConfigurationError, match="'nowhere' does not exist"):
+        task_connection("nowhere")
 
 
 def test_what_a_connection_holds() -> None:

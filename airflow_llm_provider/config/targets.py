@@ -1,0 +1,245 @@
+"""The part of ``orchestrator.yaml`` that says whom to tell and where things are stored.
+
+These are its sections ``actions``, ``alerts``, ``slack``, ``smtp`` and ``storage``. Whatever holds a secret is a ``SecretStr``,
+webhook URLs included, so that no message or ``repr`` shows it. An empty text, which is what an unset variable gives, is absent:
+the same file then serves a place that has the target and one that has not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from email.utils import getaddresses
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from typing_extensions import Self
+
+from airflow_llm_provider.workflow.templates import is_template
+
+__all__ = [
+    "BUILT_IN_ACTIONS",
+    "ActionTarget",
+    "Addresses",
+    "Alerts",
+    "Channel",
+    "EmailTarget",
+    "QueueTarget",
+    "S3Storage",
+    "Slack",
+    "SlackTarget",
+    "Smtp",
+    "Storage",
+    "WebhookTarget",
+]
+
+BUILT_IN_ACTIONS = frozenset({"log", "notify", "webhook"})
+"""Actions whose meaning no settings file changes."""
+
+Channel = Literal["slack", "email", "webhook"]
+"""How people are told."""
+
+
+def _absent_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _listed(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    # The commas of an expression separate nothing.
+    return [value] if is_template(value) else [part.strip() for part in value.split(",") if part.strip()]
+
+
+def _is_address(value: str) -> bool:
+    found = getaddresses([value])
+    name, _, domain = found[0][1].partition("@") if len(found) == 1 else ("", "", "")
+    return bool(name and domain) and "@" not in domain and value.isprintable()
+
+
+def _address(value: str) -> str:
+    if not _is_address(value):
+        raise ValueError("this is no mail address; write name@example.com or Name <name@example.com>")
+    return value
+
+
+def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
+    for number, value in enumerate(values, start=1):
+        # What a template will give is looked at once it has given it.
+        if not _is_address(value) and not is_template(value):
+            raise ValueError(f"address {number} is none; write name@example.com or Name <name@example.com>")
+    return values
+
+
+OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_absent_if_empty)]
+OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
+Address = Annotated[str, AfterValidator(_address)]
+Addresses = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_addresses)]
+"""Mail addresses: a list, or one text with commas between them."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Slack(_Section):
+    """Slack's incoming webhook.
+
+    Attributes:
+        webhook_url: Where messages go that name no other; a secret, for whoever has it can post.
+    """
+
+    webhook_url: OptionalSecret = None
+
+
+class Smtp(_Section):
+    """The mail server.
+
+    Attributes:
+        host: Its name; None means that there is none.
+        port: Its port; by default 465 with ``tls``, 587 with ``starttls``, else 25.
+        user: Who signs in; None means nobody.
+        password: The user's password.
+        starttls: Whether the connection is encrypted once it stands; a server that cannot is an error.
+        tls: Whether it is encrypted from its beginning instead.
+        sender: ``from``: who the mails are from; the user when absent.
+        timeout: Seconds that the server may be silent.
+    """
+
+    host: OptionalText = None
+    port: int | None = Field(default=None, ge=1, le=65535)
+    user: OptionalText = None
+    password: OptionalSecret = None
+    starttls: bool = True
+    tls: bool = False
+    sender: Annotated[Address | None, BeforeValidator(_absent_if_empty)] = Field(default=None, alias="from")
+    timeout: float = Field(default=30.0, gt=0)
+
+    @model_validator(mode="after")
+    def _has_a_sender(self) -> Self:
+        if self.host and not self.sender and "@" not in (self.user or ""):
+            raise ValueError("'from' is missing; write the address that mails are sent from")
+        return self
+
+
+class Alerts(_Section):
+    """Where ``notification:alert`` and the action ``notify`` go.
+
+    Attributes:
+        channel: The channel of those that name none; by default the first of slack, email and webhook that has a target.
+        to: Who gets them by mail.
+        webhook_url: What is called with them; a secret.
+        headers: Request headers of that call.
+    """
+
+    channel: Annotated[Channel | None, BeforeValidator(_absent_if_empty)] = None
+    to: Addresses = ()
+    webhook_url: OptionalSecret = None
+    headers: Mapping[str, SecretStr] = Field(default_factory=dict)
+
+
+class WebhookTarget(_Section):
+    """An action that calls a URL.
+
+    Attributes:
+        type: ``webhook``.
+        url: Where to; a secret.
+        method: HTTP method.
+        headers: Request headers.
+    """
+
+    type: Literal["webhook"]
+    url: Annotated[SecretStr | None, BeforeValidator(_absent_if_empty)]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    headers: Mapping[str, SecretStr] = Field(default_factory=dict)
+
+
+class SlackTarget(_Section):
+    """An action that posts to Slack.
+
+    Attributes:
+        type: ``slack``.
+        webhook_url: Where to; that of the section ``slack`` when absent.
+        channel: The channel, where the webhook may choose one.
+    """
+
+    type: Literal["slack"]
+    webhook_url: OptionalSecret = None
+    channel: OptionalText = None
+
+
+class EmailTarget(_Section):
+    """An action that sends a mail.
+
+    Attributes:
+        type: ``email``.
+        to: Who gets it.
+        subject: Its subject; the action's and the workflow's name when absent.
+    """
+
+    type: Literal["email"]
+    to: Addresses
+    subject: OptionalText = None
+
+
+class QueueTarget(_Section):
+    """An action that is put into a queue, one JSON text each.
+
+    Attributes:
+        type: ``queue``.
+        redis_url: The Redis server; a secret. None means the outbox.
+        stream: The stream to add to, each entry with one field ``entry``.
+        list: The list to append to; when neither is given, the list is named as the action.
+    """
+
+    type: Literal["queue"]
+    redis_url: OptionalSecret = None
+    stream: OptionalText = None
+    list: OptionalText = None
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.stream and self.list:
+            raise ValueError("give 'stream' or 'list', not both")
+        return self
+
+
+ActionTarget = Annotated[WebhookTarget | SlackTarget | EmailTarget | QueueTarget, Field(discriminator="type")]
+"""What an action that the settings name does."""
+
+
+class S3Storage(_Section):
+    """How to reach ``s3://``; boto3's own rules (variables, profiles, roles) hold for whatever is absent.
+
+    Attributes:
+        endpoint_url: Root of the API, for stores that speak S3's.
+        region: The region.
+        access_key_id: The key's id.
+        secret_access_key: The key.
+        session_token: The token that goes with a temporary key.
+        profile: A profile of boto3's configuration files.
+    """
+
+    endpoint_url: OptionalText = None
+    region: OptionalText = None
+    access_key_id: OptionalSecret = None
+    secret_access_key: OptionalSecret = None
+    session_token: OptionalSecret = None
+    profile: OptionalText = None
+
+    @model_validator(mode="after")
+    def _whole_key(self) -> Self:
+        if (self.access_key_id is None) != (self.secret_access_key is None):
+            raise ValueError("give 'access_key_id' and 'secret_access_key' together, or neither")
+        return self
+
+
+class Storage(_Section):
+    """How object storage is reached.
+
+    Attributes:
+        s3: For ``s3://``.
+        options: Scheme to the options that fsspec's file system of that scheme takes; they may hold secrets.
+    """
+
+    s3: S3Storage = S3Storage()
+    options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
