@@ -5,11 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import core_schema
 
 from airflow_llm_provider.workflow.durations import parse_duration
 
-__all__ = ["Delay", "Duration", "Model", "Moment", "Scalar", "Text", "TextList", "free_keys"]
+__all__ = ["LONGEST", "Delay", "Duration", "Model", "Moment", "Scalar", "Text", "TextList", "free_keys", "json_type"]
 
 LONGEST = 24 * 3600.0
 """Seconds; the longest time that a workflow file may ask for (workflow-language section 9)."""
@@ -29,6 +41,22 @@ class Model(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, coerce_numbers_to_str=True, populate_by_name=True, defer_build=True
     )
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        told = handler.resolve_ref_schema(handler(schema))
+        # A key may be written in several ways, and pydantic's schema has only the first.
+        for field in cls.model_fields.values():
+            if isinstance(field.validation_alias, AliasChoices):
+                first, *others = map(str, field.validation_alias.choices)
+                told["properties"] |= dict.fromkeys(others, told["properties"][first])
+                if first in told.get("required", []):
+                    told["required"] = [name for name in told["required"] if name != first]
+                    either = [{"required": [name]} for name in (first, *others)]
+                    told["allOf"] = [*told.get("allOf", []), {"anyOf": either}]
+        return told
 
     @model_validator(mode="before")
     @classmethod
@@ -68,20 +96,41 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
+_TEXT = {"type": ["string", "number"], "minLength": 1}
+_DURATION = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)?\s*$"}
+
+
+def json_type(schema: dict[str, Any]) -> WithJsonSchema:
+    """Say what a file may write where a validator does more than the type tells; ``x-ref`` names a definition."""
+    return WithJsonSchema(schema)
+
+
 Text = Annotated[str, Field(min_length=1)]
 """A text that says something."""
 
-TextList = Annotated[list[Text], BeforeValidator(_listed)]
+TextList = Annotated[
+    list[Text], BeforeValidator(_listed), json_type({"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
+]
 """Texts; one of them may stand without a list around it."""
 
-Scalar = Annotated[Any, AfterValidator(_scalar)]
+Scalar = Annotated[Any, AfterValidator(_scalar), json_type({"type": ["string", "number", "boolean", "null"]})]
 """A text, a number, true, false or nothing."""
 
-Delay = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_bounded)]
+Delay = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    AfterValidator(_bounded),
+    json_type({"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST}, _DURATION]}),
+]
 """Seconds to wait, 0 to 24 hours, written as a number of them or with a unit."""
 
-Duration = Annotated[float, BeforeValidator(parse_duration), AfterValidator(_limit)]
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    AfterValidator(_limit),
+    json_type({"anyOf": [{"type": "number", "minimum": 1, "maximum": LONGEST}, _DURATION]}),
+]
 """Seconds that something may take, 1 second to 24 hours, written as a number of them or with a unit."""
 
-Moment = Annotated[datetime, BeforeValidator(_moment)]
+Moment = Annotated[datetime, BeforeValidator(_moment), json_type({"type": "string"})]
 """A date, with or without a time of day."""

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from airflow_llm_provider.engine.scope import Scope
     from airflow_llm_provider.workflow.model import Step
 
-__all__ = ["Executor", "Inputs", "StepContext", "find_executor", "is_executor"]
+__all__ = ["Executor", "Inputs", "StepContext", "executor_names", "find_executor", "is_executor"]
 
 
 class Inputs(BaseModel):
@@ -102,6 +102,11 @@ class Executor(ABC, Generic[InputsT]):
 
 
 _EXECUTORS = Registry("airflow_llm_provider.executors", "executor")
+
+
+def executor_names() -> list[str]:
+    """Give the names of all installed executors."""
+    return _EXECUTORS.names()
 
 
 def is_executor(name: str) -> bool:

@@ -30,18 +30,23 @@ from airflow_llm_provider.workflow.model import (
 )
 from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.documents import Document
-from dag_factory.models import LONGEST, Duration, Model, Text, free_keys
+from dag_factory.models import LONGEST, Duration, Model, Text, free_keys, json_type
 from dag_factory.problems import UNNAMED, Problems
 
 __all__ = [
     "PROVIDER_KINDS",
     "TEMPLATE_KEY",
+    "EventModel",
+    "EventsKey",
     "FailurePolicy",
     "FailurePolicyKey",
     "InputModel",
+    "InputsKey",
     "Notation",
     "OnError",
     "OnErrorKey",
+    "OutputModel",
+    "OutputsKey",
     "RetryModel",
     "check_provider",
     "executor_of",
@@ -74,7 +79,12 @@ def _milliseconds(value: Any) -> Any:
     return value / 1000 if isinstance(value, (int, float)) and not isinstance(value, bool) else parse_duration(value)
 
 
-Milliseconds = Annotated[float, BeforeValidator(_milliseconds), Field(ge=0, le=LONGEST)]
+Milliseconds = Annotated[
+    float,
+    BeforeValidator(_milliseconds),
+    Field(ge=0, le=LONGEST),
+    json_type({"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST * 1000}, {"type": "string"}]}),
+]
 
 ErrorName = Literal["RateLimitError", "TimeoutError", "ServiceUnavailable", "ConnectionError", "InvalidOutput"]
 
@@ -146,7 +156,9 @@ class InputModel(Model):
     """A declared input."""
 
     name: Text
-    type: Annotated[InputType, BeforeValidator(_type_word)] = "any"
+    type: Annotated[
+        InputType, BeforeValidator(_type_word), json_type({"enum": [*get_args(InputType), *_TYPE_WORDS]})
+    ] = "any"
     required: bool = False
     default: Any = None
     description: str | None = None
@@ -194,7 +206,23 @@ def _on_error(value: Any) -> Any:
     raise ValueError(f"write fail, continue or {{default: value}}, not {value!r}")
 
 
-OnErrorKey = Annotated[Any, AfterValidator(_on_error)]
+OnErrorKey = Annotated[
+    Any,
+    AfterValidator(_on_error),
+    json_type(
+        {
+            "anyOf": [
+                {"enum": ["fail", "continue"]},
+                {
+                    "type": "object",
+                    "properties": {"default": True},
+                    "required": ["default"],
+                    "additionalProperties": False,
+                },
+            ]
+        }
+    ),
+]
 
 
 class FailurePolicy(Model):
@@ -212,7 +240,13 @@ def _failure_policy(value: Any) -> Any:
     return value
 
 
-FailurePolicyKey = Annotated[FailurePolicy, BeforeValidator(_failure_policy)]
+_MODES = {"enum": ["failFast", "continueOnError", "default", "fail_fast", "continue_on_error"]}
+
+FailurePolicyKey = Annotated[
+    FailurePolicy,
+    BeforeValidator(_failure_policy),
+    json_type({"anyOf": [_MODES, {"type": "object", "properties": {"mode": _MODES}, "additionalProperties": False}]}),
+]
 
 
 class OutputModel(Model):
@@ -222,6 +256,21 @@ class OutputModel(Model):
     fallback: Any = None
     transform: str | None = None
     description: str | None = None
+
+
+OutputsKey = Annotated[
+    dict[str, Any],
+    json_type(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "if": {"type": "object", "required": ["value"]},
+                "then": {"x-ref": "output"},
+            },
+        }
+    ),
+]
+"""Output name to :class:`OutputModel`, or to its value only."""
 
 
 def read_output(name: str, value: Any, location: DocumentPath, problems: Problems) -> WorkflowOutput:
@@ -255,6 +304,24 @@ def _transform(written: str | None, location: DocumentPath, problems: Problems) 
             suggestion=closest(written, one_argument),
         )
     return f"${{{{ {written}(value) }}}}"
+
+
+InputsKey = Annotated[
+    Any,
+    json_type(
+        {
+            "anyOf": [
+                {"type": "array", "items": {"anyOf": [{"type": "string", "minLength": 1}, {"x-ref": "input"}]}},
+                {
+                    "type": "object",
+                    "additionalProperties": {"if": {"type": "object"}, "then": {"x-ref": "named input"}},
+                },
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+"""What :func:`read_inputs` reads."""
 
 
 def read_inputs(declared: Any, path: DocumentPath, problems: Problems) -> tuple[Input, ...]:
@@ -359,6 +426,21 @@ EVENT_BODY = {
     "error": "${{ workflow.error }}",
 }
 """What a webhook is told, and what a dead letter holds, when the file does not say."""
+
+
+_EVENT = {"x-ref": "event"}
+
+EventsKey = Annotated[
+    Any,
+    json_type(
+        {
+            "type": ["object", "null"],
+            "properties": {moment: {"anyOf": [_EVENT, {"type": "array", "items": _EVENT}]} for moment in MOMENTS},
+            "additionalProperties": False,
+        }
+    ),
+]
+"""What :func:`read_events` reads."""
 
 
 def read_events(given: Any, location: DocumentPath, problems: Problems) -> dict[Moment, tuple[Step, ...]]:

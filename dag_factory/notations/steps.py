@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, ConfigDict, Field, model_validator
 from typing_extensions import Self
@@ -19,15 +19,18 @@ from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Source, Step, Workflow, slug
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Timezone
 from dag_factory.documents import Document
-from dag_factory.models import Duration, Model, Scalar, Text, TextList, free_keys
+from dag_factory.models import Duration, Model, Scalar, Text, TextList, free_keys, json_type
 from dag_factory.notations.base import (
     PROVIDER_KINDS,
     TEMPLATE_KEY,
+    EventsKey,
     FailurePolicy,
     FailurePolicyKey,
+    InputsKey,
     Notation,
     OnError,
     OnErrorKey,
+    OutputsKey,
     RetryModel,
     check_provider,
     executor_of,
@@ -40,7 +43,7 @@ from dag_factory.notations.base import (
 )
 from dag_factory.problems import Problems
 
-__all__ = ["STEPS"]
+__all__ = ["GROUPS", "STEPS", "RootModel", "StepModel"]
 
 _NAME = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
 
@@ -52,6 +55,14 @@ class ProviderModel(Model):
     model: Text | None = None
     endpoint: Text | None = None
     connection: Text | None = None
+
+
+_STEP = {"x-ref": "step"}
+_STEPS = {"type": "array", "minItems": 1, "items": _STEP}
+_ONE_OR_MORE = {"anyOf": [_STEP, {"type": "array", "items": _STEP}]}
+
+Steps = Annotated[list[Any], Field(min_length=1), json_type(_STEPS)]
+"""The steps of a group."""
 
 
 class StepModel(Model):
@@ -77,7 +88,7 @@ class ParallelModel(StepModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    tasks: list[Any] = Field(min_length=1, validation_alias=AliasChoices("tasks", "steps"))
+    tasks: Steps = Field(validation_alias=AliasChoices("tasks", "steps"))
     max_concurrency: int | None = Field(default=None, ge=1)
 
 
@@ -87,8 +98,18 @@ class BranchModel(StepModel):
     model_config = ConfigDict(extra="forbid")
 
     condition: Scalar
-    branches: dict[str, Any] = Field(min_length=1)
-    default: Any = None
+    branches: Annotated[
+        dict[str, Any],
+        Field(min_length=1),
+        json_type({"type": "object", "minProperties": 1, "additionalProperties": _ONE_OR_MORE}),
+    ]
+    default: Annotated[Any, json_type({"anyOf": [_ONE_OR_MORE, {"type": ["string", "number", "boolean", "null"]}]})] = (
+        None
+    )
+
+
+GROUPS: Mapping[str, type[StepModel]] = {"parallel": ParallelModel, "branch": BranchModel}
+"""Types of step that hold others."""
 
 
 class TriggerModel(Model):
@@ -111,15 +132,15 @@ class RootModel(Model):
     name: Text
     version: str | None = None
     description: str | None = None
-    inputs: Any = None
+    inputs: InputsKey = None
     providers: dict[str, ProviderModel] = Field(default_factory=dict)
-    steps: list[dict[str, Any]] = Field(min_length=1)
-    outputs: dict[str, Any] = Field(default_factory=dict)
+    steps: Annotated[list[dict[str, Any]], Field(min_length=1), json_type(_STEPS)]
+    outputs: OutputsKey = Field(default_factory=dict)
     timeout_seconds: Duration | None = None
     max_parallel: int | None = Field(default=None, ge=1)
     failure_policy: FailurePolicyKey = FailurePolicy()
     trigger: TriggerModel | None = None
-    events: Any = None
+    events: EventsKey = None
     metadata: dict[str, Any] = Field(default_factory=dict)
     labels: dict[str, Any] = Field(default_factory=dict)
     annotations: dict[str, Any] = Field(default_factory=dict)

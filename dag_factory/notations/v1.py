@@ -10,7 +10,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.engine.executor import Executor
+from airflow_llm_provider.engine.executor import Executor, executor_names
+from airflow_llm_provider.executors.tools import TOOLS
+from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import (
     DEFAULT_OUTPUT,
     DocumentPath,
@@ -24,15 +26,18 @@ from airflow_llm_provider.workflow.model import (
 )
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Timezone
 from dag_factory.documents import Document
-from dag_factory.models import Duration, Model, Scalar, Text, TextList
+from dag_factory.models import Duration, Model, Scalar, Text, TextList, json_type
 from dag_factory.notations.base import (
     PROVIDER_KINDS,
     TEMPLATE_KEY,
+    EventsKey,
     FailurePolicy,
     FailurePolicyKey,
+    InputsKey,
     Notation,
     OnError,
     OnErrorKey,
+    OutputsKey,
     RetryModel,
     check_provider,
     executor_of,
@@ -45,7 +50,7 @@ from dag_factory.notations.base import (
 )
 from dag_factory.problems import UNNAMED, Problems
 
-__all__ = ["V1"]
+__all__ = ["KINDS", "V1", "BranchModel", "Task", "TaskConfig", "TemplateRef", "executor_patterns"]
 
 API_VERSION = "orchestrator.llm/v1"
 
@@ -56,6 +61,9 @@ _EXECUTORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "llm-forge:text-transform": ("text-transform", {}),
 }
 """Executor in the file to our executor, and inputs it stands for. ``llm-forge:<provider>`` asks that provider."""
+
+TOOL = "llm-forge:tool"
+"""The executor of ``llm-forge:tool:<name>``, whose inputs are the tool's parameters."""
 
 _ID = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -97,6 +105,9 @@ class Config(Model):
     failure_policy: FailurePolicyKey = Field(default=FailurePolicy(), alias="failurePolicy")
 
 
+_TASKS = {"type": "array", "items": {"x-ref": "task"}}
+
+
 class TaskOutput(Model):
     """The long form of a task's output."""
 
@@ -107,7 +118,9 @@ class TaskOutput(Model):
 
 
 TypeOrOutput = Annotated[
-    TaskOutput, BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value)
+    TaskOutput,
+    BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value),
+    json_type({"type": ["string", "object"]}),
 ]
 
 
@@ -134,8 +147,8 @@ class BranchModel(Model):
     """One entry of ``spec.branches``."""
 
     condition: Scalar
-    tasks: list[Any] = Field(min_length=1)
-    otherwise: list[Any] = Field(default_factory=list, alias="else")
+    tasks: Annotated[list[Any], Field(min_length=1), json_type({**_TASKS, "minItems": 1})]
+    otherwise: Annotated[list[Any], json_type(_TASKS)] = Field(default_factory=list, alias="else")
 
 
 class TemplateRef(Model):
@@ -149,16 +162,25 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+TemplateKey = Annotated[
+    TemplateRef,
+    BeforeValidator(_named),
+    json_type({"anyOf": [{"type": "string", "minLength": 1}, {"x-ref": "template reference"}]}),
+]
+
+
 class Spec(Model):
     """``spec`` of a ``Workflow``."""
 
-    inputs: Any = None
-    tasks: list[dict[str, Any]] = Field(default_factory=list)
-    branches: list[Any] = Field(default_factory=list)
-    template_ref: Annotated[TemplateRef, BeforeValidator(_named)] | None = Field(default=None, alias="templateRef")
-    outputs: dict[str, Any] = Field(default_factory=dict)
+    inputs: InputsKey = None
+    tasks: Annotated[list[dict[str, Any]], json_type(_TASKS)] = Field(default_factory=list)
+    branches: Annotated[list[Any], json_type({"type": "array", "items": {"x-ref": "branch"}})] = Field(
+        default_factory=list
+    )
+    template_ref: TemplateKey | None = Field(default=None, alias="templateRef")
+    outputs: OutputsKey = Field(default_factory=dict)
     config: Config = Config()
-    events: Any = None
+    events: EventsKey = None
     airflow: AirflowWorkflow = AirflowWorkflow()
 
     @model_validator(mode="after")
@@ -205,7 +227,7 @@ class EventSpec(Spec):
 class TemplateSpec(Spec):
     """``spec`` of a ``Template``; ``parameters`` is another name for its inputs."""
 
-    inputs: Any = Field(default=None, validation_alias=AliasChoices("inputs", "parameters"))
+    inputs: InputsKey = Field(default=None, validation_alias=AliasChoices("inputs", "parameters"))
 
 
 class Root(Model):
@@ -235,7 +257,13 @@ class TemplateRoot(Root):
     spec: TemplateSpec
 
 
-_ROOTS: Mapping[str, type[Root]] = {"CronWorkflow": CronRoot, "EventWorkflow": EventRoot, "Template": TemplateRoot}
+KINDS: Mapping[str, type[Root]] = {
+    "Workflow": Root,
+    "CronWorkflow": CronRoot,
+    "EventWorkflow": EventRoot,
+    "Template": TemplateRoot,
+}
+"""Kind to the model of its documents."""
 
 
 class TaskConfig(Model):
@@ -247,7 +275,7 @@ class TaskConfig(Model):
 
 
 def _read(document: Document, problems: Problems) -> Workflow | None:
-    model = _ROOTS.get(str(document.data.get("kind")), Root)
+    model = KINDS.get(str(document.data.get("kind")), Root)
     root = problems.validate(model, document.data, ())
     spec = document.data.get("spec")
     given = spec if isinstance(spec, dict) else {}
@@ -329,6 +357,8 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     inputs, locations, config = _flatten(task.inputs, (*location, "inputs"), problems)
     if name in PROVIDER_KINDS and "provider" in inputs:
         check_provider(inputs["provider"], locations["provider"], problems, executor=name)
+    if name == TOOL:
+        inputs, locations = {"parameters": inputs}, {"parameters": (*location, "inputs")}
     inputs = {**implied, **inputs}
     template = None
     if executor is not None and executor.has_template:
@@ -359,7 +389,29 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     )
 
 
+def executor_patterns() -> dict[str, dict[str, Any]]:
+    """Give, for every executor, the JSON Schema of the names that it has in this notation."""
+    patterns: dict[str, dict[str, Any]] = {}
+    for name in executor_names():
+        written = [name, *(alias for alias, (executor, _) in _EXECUTORS.items() if executor == name)]
+        patterns[name] = {"enum": written}
+    patterns[TOOL] = {"pattern": f"^{TOOL}:.+$"}
+    # Any other provider by its name.
+    others = sorted(
+        name.removeprefix("llm-forge:") for name in {*_EXECUTORS, *executor_names()} if "llm-forge:" in name
+    )
+    patterns["llm"] = {
+        "pattern": f"^(llm|llm-forge:(?!({'|'.join(others)})$)[^:]+|llm-forge:(claude|gpt4|openai)-api)$"
+    }
+    return patterns
+
+
 def _provider_executor(written: str, location: DocumentPath, problems: Problems) -> tuple[str, Mapping[str, Any]]:
+    tool = written.removeprefix(f"{TOOL}:")
+    if tool != written:
+        if tool not in TOOLS:
+            problems.error(f"no tool is called {tool!r}", location, suggestion=closest(tool, TOOLS.names()))
+        return TOOL, {"tool": tool}
     family, _, provider = written.partition(":")
     if family == "llm-forge" and provider and ":" not in provider:
         aliases = [name.removeprefix("llm-forge:") for name in _EXECUTORS]
