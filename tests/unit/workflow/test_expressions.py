@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_llm_provider.errors import ExpressionError
-from airflow_llm_provider.workflow import expressions, functions
+from airflow_llm_provider.workflow import expressions, functions, syntax
 from airflow_llm_provider.workflow.expressions import (
     MAX_DEPTH,
     MAX_SOURCE,
@@ -295,6 +297,42 @@ def test_list_size_is_bounded() -> None:
     huge = [0] * 600_000
     with pytest.raises(ExpressionError, match="more than 1,000,000 items"):
         parse("t + t").evaluate(lambda path: huge)
+
+
+def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syntax, "MAX_SECONDS", -1.0)
+    for source in ("a + 1", "a == 1", "a < 1", "upper(s)"):
+        with pytest.raises(
+            ExpressionError, match=r"^the values take longer than -1 s to compute; use less, or smaller"
+        ):
+            evaluate(source)
+    assert evaluate("obj.a.b") == 7
+
+
+def test_a_list_is_not_joined_beyond_the_bound() -> None:
+    class Endless(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            return itertools.repeat("x" * 1_000_000)
+
+    with pytest.raises(ExpressionError, match="longer than 10,000,000 characters"):
+        parse("join(t)").evaluate(lambda path: Endless())
+
+
+@pytest.mark.parametrize("source", ["obj[big]", "obj[0 - 10] || obj[big]"])
+def test_a_number_of_thousands_of_digits_is_no_key(source: str) -> None:
+    assert parse(source).evaluate(lambda path: {"a": 1} if path == ("obj",) else 10**5_000) is None
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**5_000], ids=["inf", "nan", "huge"])
+@pytest.mark.parametrize("op", ["+", "-", "*", "/", "%"])
+def test_what_is_no_number_is_not_computed_with(op: str, value: float) -> None:
+    for source in (f"v {op} 2", f"2 {op} v", f"v {op} v"):
+        with pytest.raises(ExpressionError, match="too large for a number"):
+            parse(source).evaluate(lambda path: value)
+
+
+def test_two_escapes_are_one_character() -> None:
+    assert evaluate(r"""'\ud83d\ude00' + "\ud83d\ude00" """) == "\U0001f600" * 2
 
 
 def test_values_nested_too_deep_are_an_expression_error() -> None:

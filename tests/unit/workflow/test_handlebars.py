@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_llm_provider.errors import ExpressionError
-from airflow_llm_provider.workflow import handlebars
+from airflow_llm_provider.workflow import handlebars, syntax
 from airflow_llm_provider.workflow.expressions import Path, Reference, Resolver
 from airflow_llm_provider.workflow.handlebars import parse
 from airflow_llm_provider.workflow.values import get_item
@@ -267,6 +267,17 @@ def test_rendering_is_bounded(source: str, message: str) -> None:
     program = parse(source)
     with pytest.raises(ExpressionError, match=message):
         program.render(resolver({"big": "x" * 6_000_000, "many": [0] * 2_000}))
+
+
+@pytest.mark.parametrize(
+    "source", ["{{#each list}}{{/each}}", "{{eq n 5}}", "{{#if (eq n 5)}}{{/if}}", "${{ n + 1 }}!"]
+)
+def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+    monkeypatch.setattr(syntax, "MAX_SECONDS", -1.0)
+    with pytest.raises(
+        ExpressionError, match=r"^the values take longer than -1 s to compute; use less, or smaller ones"
+    ):
+        render(source)
 
 
 def test_a_partial_that_uses_itself_ends_where_its_data_ends() -> None:
