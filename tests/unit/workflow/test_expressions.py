@@ -22,9 +22,9 @@ from airflow_llm_provider.workflow.expressions import (
     parse,
     to_source,
 )
-from airflow_llm_provider.workflow.functions import FUNCTIONS
-from airflow_llm_provider.workflow.syntax import Binary, Call, Literal, Member, Name, Node, Unary
+from airflow_llm_provider.workflow.syntax import Name, Node
 from airflow_llm_provider.workflow.values import get_item
+from tests.unit.workflow.strategies import TREES
 
 DATA: dict[str, Any] = {
     "n": 5,
@@ -369,35 +369,6 @@ def test_the_short_way_gives_the_same_tree(source: str) -> None:
     assert isinstance(plain.root, Name)
     assert isinstance(full.root, Name)
     assert plain.root.offset + 1 == full.root.offset
-
-
-NAMES = st.sampled_from(["a", "b", "größe", "x1", "_y", "steps"])
-PARTS = st.sampled_from(["a", "true", "a-b", "x y", "", "'", '"', "1st", "é", "0"]) | st.integers(0, 10**8)
-NUMBERS = st.integers(0, 10**20) | st.floats(0, 1e300)
-LEAVES = st.one_of(
-    st.builds(Literal, st.none() | st.booleans() | NUMBERS | st.text(st.characters(codec="utf-8"))),
-    st.builds(lambda head, rest: Name((head, *rest)), NAMES, st.lists(PARTS, max_size=3)),
-)
-
-
-def _compound(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
-    operators = st.sampled_from(["||", "&&", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%"])
-    computed = inner.filter(lambda node: not isinstance(node, (Name, Literal)))
-    calls = st.sampled_from(sorted(FUNCTIONS)).flatmap(
-        lambda name: st.builds(
-            lambda arguments: Call(name, tuple(arguments)),
-            st.lists(inner, min_size=FUNCTIONS[name].least, max_size=FUNCTIONS[name].most or 3),
-        )
-    )
-    return st.one_of(
-        st.builds(Unary, st.sampled_from(["!", "-"]), inner),
-        st.builds(Binary, operators, inner, inner),
-        st.builds(Member, inner, computed),
-        calls,
-    )
-
-
-TREES = st.recursive(LEAVES, _compound, max_leaves=8)
 
 
 @given(TREES)
