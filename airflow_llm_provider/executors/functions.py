@@ -17,7 +17,7 @@ from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.patterns import REGEX_SECONDS, find_first
 from airflow_llm_provider.workflow.values import equal, get_item, to_text, truthy
 
-__all__ = ["FUNCTIONS", "normalize", "parse_json", "regex_extract", "truncate"]
+__all__ = ["FUNCTIONS", "json_path", "normalize", "parse_json", "regex_extract", "truncate"]
 
 _SPACE = re.compile(r"\s+")
 _MISSING = object()
@@ -85,6 +85,18 @@ def chunk(value: Any, *, size: int, overlap: int = 0) -> list[Any]:
     return [whole[start : start + size] for start in range(0, max(len(whole) - overlap, 1), step)]
 
 
+def json_path(value: Any, *, path: str, first: bool = False, default: Any = None) -> Any:
+    """Give what a JSONPath leads to in a value, or in the JSON that a text holds.
+
+    A path of names and indexes only leads to one value at most, and gives that; any other gives the list of all it finds, or
+    only the ``first``. ``default`` is given when nothing is found.
+    """
+    # Reading paths takes a library, which not every transform has to import.
+    from airflow_llm_provider.executors import json_paths
+
+    return json_paths.Query(path).select(parse_json(value), first=first, default=default)
+
+
 def regex_extract(text: Any, *, pattern: str, group: int | str | None = None) -> str | None:
     """Give what a regular expression finds first: the named or numbered group, else the first group, else the whole match."""
     match = find_first(pattern, to_text(text), seconds=REGEX_SECONDS)
@@ -149,6 +161,7 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "join": join,
     "chunk": chunk,
     "json_parse": parse_json,
+    "json_path": json_path,
     "regex_extract": regex_extract,
     "truncate": truncate,
     "normalize": normalize,

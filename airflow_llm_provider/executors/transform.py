@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.executors.functions import FUNCTIONS
 
-__all__ = ["Transform", "TransformInputs"]
+__all__ = ["JSONPath", "Transform", "TransformInputs"]
 
 FunctionName = Literal[
-    "merge", "concat", "filter", "map", "pick", "template", "split", "join", "chunk", "json_parse", "regex_extract",
-    "truncate", "normalize", "sort", "unique", "flatten",
+    "merge", "concat", "filter", "map", "pick", "template", "split", "join", "chunk", "json_parse", "json_path",
+    "regex_extract", "truncate", "normalize", "sort", "unique", "flatten",
 ]  # fmt: skip
+
+
+def _json_path(value: str) -> str:
+    # Only a file with a path in it needs the library that reads them.
+    from airflow_llm_provider.executors.json_paths import Query
+
+    Query(value)
+    return value
+
+
+JSONPath = Annotated[str, AfterValidator(_json_path)]
+"""A text that is a JSONPath."""
 
 
 class TransformInputs(Inputs):
@@ -34,6 +46,9 @@ class TransformInputs(Inputs):
         template: What to give (``template``).
         size: Characters or items a piece (``chunk``).
         overlap: Characters or items that neighbouring pieces share (``chunk``).
+        path: JSONPath of what is wanted (``json_path``).
+        first: Whether the first value found is enough (``json_path``).
+        default: What to give when nothing is found (``json_path``).
         pattern: Regular expression (``regex_extract``).
         group: Number or name of the group wanted (``regex_extract``).
         max_length: Most characters (``truncate``).
@@ -51,6 +66,9 @@ class TransformInputs(Inputs):
     template: Any = None
     size: int | None = Field(default=None, ge=1)
     overlap: int | None = Field(default=None, ge=0)
+    path: JSONPath | None = None
+    first: bool | None = None
+    default: Any = None
     pattern: str | None = None
     group: int | str | None = None
     max_length: int | None = Field(default=None, ge=1)

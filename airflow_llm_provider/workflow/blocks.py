@@ -6,7 +6,7 @@ and how often a loop turns, is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from airflow_llm_provider.errors import ExpressionError
@@ -28,9 +28,11 @@ class Writer:
 
     Attributes:
         partials: The bodies of the template's inline partials.
+        check_time: Raises an error when rendering takes too long.
     """
 
     partials: Mapping[str, Body]
+    check_time: Callable[[], None]
     _parts: list[str] = field(default_factory=list)
     _size: int = 0
     _steps: int = 0
@@ -45,6 +47,7 @@ class Writer:
 
     def count(self) -> None:
         """Count one turn of a loop, or one use of a partial."""
+        self.check_time()
         self._steps += 1
         if self._steps > _MAX_STEPS:
             raise ExpressionError(f"the loops of the template turn more than {_MAX_STEPS:,} times")

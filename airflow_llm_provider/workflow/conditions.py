@@ -21,6 +21,7 @@ from airflow_llm_provider.workflow.syntax import (
     Binary,
     Braces,
     Call,
+    Limited,
     Literal,
     Member,
     Name,
@@ -75,7 +76,7 @@ class Condition:
             ExpressionError: The condition cannot be evaluated.
         """
         try:
-            return self._root.evaluate(resolve)
+            return self._root.evaluate(Limited(resolve))
         except RecursionError:
             raise ExpressionError("a value in the condition is nested too deep") from None
 
@@ -177,6 +178,8 @@ class _Equality(Node):
 
     def evaluate(self, resolve: Resolver) -> object:
         left, right = self.left.evaluate(resolve), self.right.evaluate(resolve)
+        if isinstance(resolve, Limited):
+            resolve.check()
         same = equal(left, right) or (
             (left is None and right == "" and isinstance(self.left, _Filled))
             or (right is None and left == "" and isinstance(self.right, _Filled))

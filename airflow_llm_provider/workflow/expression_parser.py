@@ -23,6 +23,7 @@ __all__ = ["parse", "unquote"]
 
 _ESCAPE = re.compile(r"\\u([0-9a-fA-F]{4})|\\(.)", re.DOTALL)
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f", "\\": "\\", "'": "'", '"': '"', "/": "/"}
+_PAIR = re.compile("[\ud800-\udbff][\udc00-\udfff]")
 _LEXEME = re.compile(r"\w+|[^\w\s]")
 _MAX_INTEGER_DIGITS = 300
 _WORD_OPERATORS = {"and": "&&", "or": "||", "is": "==", "AND": "&&", "OR": "||"}
@@ -58,7 +59,9 @@ def unquote(text: str) -> str:
         inside = inside.replace("''", "'")
     if "\\" not in inside:
         return inside
-    return _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _ESCAPED.get(match[2], match[0]), inside)
+    plain = _ESCAPE.sub(lambda match: chr(int(match[1], 16)) if match[1] else _ESCAPED.get(match[2], match[0]), inside)
+    # As in JSON, a character beyond the first 65,536 is written as two escapes, which are one character together.
+    return _PAIR.sub(lambda match: match[0].encode("utf-16", "surrogatepass").decode("utf-16"), plain)
 
 
 @lru_cache(maxsize=1)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from airflow_llm_provider.errors import ExpressionError
-from airflow_llm_provider.workflow.syntax import Braces, Name, Node, Path, Reference, Resolver
+from airflow_llm_provider.workflow.syntax import Braces, Limited, Name, Node, Path, Reference, Resolver
 
 __all__ = ["MAX_DEPTH", "MAX_SOURCE", "Expression", "Path", "Reference", "Resolver", "parse", "parse_tree", "to_source"]
 
@@ -48,10 +48,12 @@ class Expression:
             resolve: Gives the value of a path, None where there is none.
 
         Raises:
-            ExpressionError: An operator or a function does not fit its values, or the result is too large.
+            ExpressionError: An operator or a function does not fit its values, or the result is too large or takes too long.
         """
+        if isinstance(self.root, Name):
+            return resolve(self.root.path)
         try:
-            return self.root.evaluate(resolve)
+            return self.root.evaluate(Limited(resolve))
         except RecursionError:
             raise ExpressionError("a value in the expression is nested too deep") from None
 

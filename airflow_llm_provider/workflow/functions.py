@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from airflow_llm_provider.errors import ExpressionError
@@ -69,7 +69,7 @@ def calculate(op: str, left: object, right: object) -> object:
         raise ExpressionError(f"{op!r} needs {needed}, got {describe(left)} and {describe(right)}")
     if op in "/%" and right == 0:
         raise ExpressionError(f"division by zero in {op!r}")
-    return _number(_arithmetic(op, left, right))
+    return _number(_arithmetic(op, _number(left), _number(right)))
 
 
 def negate(value: object) -> float:
@@ -127,10 +127,16 @@ def _numeric(name: str, value: object) -> float:
     return _number(value)
 
 
-def _join(parts: list[str], separator: str = "") -> str:
-    if sum(map(len, parts)) + len(separator) * len(parts) > MAX_TEXT:
-        raise ExpressionError(f"the result is longer than {MAX_TEXT:,} characters")
-    return separator.join(parts)
+def _join(parts: Iterable[str], separator: str = "") -> str:
+    kept: list[str] = []
+    size = 0
+    # Counted while the parts are made: all of them could be too much to hold.
+    for part in parts:
+        kept.append(part)
+        size += len(part) + len(separator)
+        if size > MAX_TEXT:
+            raise ExpressionError(f"the result is longer than {MAX_TEXT:,} characters")
+    return separator.join(kept)
 
 
 def _format(template: object, *values: object) -> str:
@@ -217,7 +223,7 @@ def _join_items(items: object, separator: object = ",") -> str:
         return ""
     if not isinstance(items, (list, tuple)):
         raise _wrong("join", "a list", items)
-    return _join([to_text(item) for item in items], _text("join", separator))
+    return _join((to_text(item) for item in items), _text("join", separator))
 
 
 def _lazy(*values: object) -> object:

@@ -15,7 +15,7 @@ from airflow_llm_provider.spelling import nearest
 from airflow_llm_provider.workflow.blocks import Body, Embedded, Output, Text, Visit, Writer, render
 from airflow_llm_provider.workflow.handlebars_parser import Parser
 from airflow_llm_provider.workflow.mustaches import Scope
-from airflow_llm_provider.workflow.syntax import Reference, Resolver
+from airflow_llm_provider.workflow.syntax import Limited, Reference, Resolver
 
 __all__ = ["MAX_SOURCE", "Program", "parse"]
 
@@ -47,9 +47,10 @@ class Program:
         Raises:
             ExpressionError: An expression in it cannot be evaluated, or the text would be too long.
         """
-        writer = Writer(self._partials)
+        limited = Limited(resolve)
+        writer = Writer(self._partials, limited.check)
         try:
-            render(self.body, Scope(resolve), writer)
+            render(self.body, Scope(limited), writer)
         except RecursionError:
             raise ExpressionError("a value in the template is nested too deep") from None
         return writer.text()

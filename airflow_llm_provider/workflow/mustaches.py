@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from airflow_llm_provider.errors import ExpressionError
 from airflow_llm_provider.workflow.helpers import HELPERS, find_problem
-from airflow_llm_provider.workflow.syntax import Path, Reference, Resolver
+from airflow_llm_provider.workflow.syntax import Limited, Path, Reference, Resolver
 from airflow_llm_provider.workflow.values import get_item
 
 __all__ = [
@@ -159,6 +159,8 @@ class HelperCall(Value):
 
     def evaluate(self, scope: Scope) -> object:
         """Call the helper."""
+        if isinstance(scope.resolve, Limited):
+            scope.resolve.check()
         return HELPERS[self.name].run(*[argument.evaluate(scope) for argument in self.arguments])
 
     def visit(self, levels: Levels, found: list[Reference]) -> None:

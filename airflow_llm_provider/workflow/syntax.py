@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -16,10 +17,12 @@ from airflow_llm_provider.workflow.functions import FUNCTIONS, calculate, negate
 from airflow_llm_provider.workflow.values import Comparison, compare, equal, get_item, truthy
 
 __all__ = [
+    "MAX_SECONDS",
     "PRECEDENCE",
     "Binary",
     "Braces",
     "Call",
+    "Limited",
     "Literal",
     "Member",
     "Name",
@@ -35,6 +38,9 @@ Path = tuple[str | int, ...]
 
 Resolver = Callable[[Path], object]
 """Gives the JSON value that a path leads to, None where there is none."""
+
+MAX_SECONDS = 5.0
+"""Longest time that an expression or a template may take; one operation or one turn of a loop may still end."""
 
 PRECEDENCE = {
     **{"||": 1, "&&": 2, "==": 3, "!=": 3, "<": 4, "<=": 4, ">": 4, ">=": 4},
@@ -61,6 +67,33 @@ class Reference:
 
     path: Path
     offset: int
+
+
+class Limited:
+    """A resolver for one evaluation, and when that has to be over.
+
+    Size and depth are bounded elsewhere, but 10,000 characters are enough to ask for a thousand large texts.
+
+    Args:
+        resolve: What it asks; a limited one is to end when it would have ended anyway.
+    """
+
+    __slots__ = ("_end", "_resolve")
+
+    def __init__(self, resolve: Resolver) -> None:
+        self._resolve = resolve
+        self._end: float = resolve._end if isinstance(resolve, Limited) else time.monotonic() + MAX_SECONDS
+
+    def __call__(self, path: Path) -> object:
+        """Give the value that a path leads to."""
+        return self._resolve(path)
+
+    def check(self) -> None:
+        """Look at the clock; raises :class:`~airflow_llm_provider.errors.ExpressionError` when the time is over."""
+        if time.monotonic() > self._end:
+            raise ExpressionError(
+                f"the values take longer than {MAX_SECONDS:g} s to compute; use less, or smaller ones"
+            )
 
 
 class Node:
@@ -179,6 +212,7 @@ class Binary(Node):
         if op == "||":
             return left if truthy(left) else self.right.evaluate(resolve)
         right = self.right.evaluate(resolve)
+        _check_time(resolve, self.offset)
         if op == "==":
             return equal(left, right)
         if op == "!=":
@@ -216,6 +250,7 @@ class Call(Node):
             value = self.arguments[0].evaluate(resolve)
             return self.arguments[1].evaluate(resolve) if value is None else value
         values = [argument.evaluate(resolve) for argument in self.arguments]
+        _check_time(resolve, self.offset)
         return _at(self.offset, FUNCTIONS[self.name].run, *values)
 
     def children(self) -> tuple[Node, ...]:
@@ -249,6 +284,11 @@ def _at(offset: int, function: Callable[..., object], *values: object) -> object
         raise ExpressionError(str(error), offset) from None
     except (OverflowError, RecursionError):
         raise ExpressionError("the result is too large", offset) from None
+
+
+def _check_time(resolve: Resolver, offset: int) -> None:
+    if isinstance(resolve, Limited):
+        _at(offset, resolve.check)
 
 
 def _wrap(text: str, level: int, outer: int) -> str:

@@ -18,6 +18,7 @@ __all__ = ["Comparison", "compare", "describe", "equal", "from_json", "get_item"
 Comparison = Literal["<", "<=", ">", ">="]
 
 _INDEX = re.compile(r"0|[1-9][0-9]{0,17}")
+_MAX_KEY = 10**300
 _NUMBER = re.compile(r"\s*-?[0-9]{1,300}(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,3})?\s*")
 
 
@@ -140,7 +141,9 @@ def get_item(value: object, key: object) -> object:
     if isinstance(value, dict):
         if isinstance(key, str):
             return value.get(key)
-        return value.get(str(key)) if isinstance(key, int) and not isinstance(key, bool) else None
+        # Python refuses to write a number of thousands of digits.
+        is_writable = isinstance(key, int) and not isinstance(key, bool) and abs(key) < _MAX_KEY
+        return value.get(str(key)) if is_writable else None
     if isinstance(value, (list, tuple)):
         if isinstance(key, str) and _INDEX.fullmatch(key):
             key = int(key)

@@ -58,6 +58,7 @@ _EXECUTORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "llm-forge:claude-api": ("llm", {"provider": "anthropic", "model": "claude-sonnet-4-5-20250929"}),
     "llm-forge:gpt4-api": ("llm", {"provider": "openai", "model": "gpt-4-turbo"}),
     "llm-forge:openai-api": ("llm", {"provider": "openai", "model": "gpt-4-turbo"}),
+    "llm-forge:json-transform": ("json-transform", {}),
     "llm-forge:text-transform": ("text-transform", {}),
 }
 """Executor in the file to our executor, and inputs it stands for. ``llm-forge:<provider>`` asks that provider."""

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-from dataclasses import dataclass
-from pathlib import Path as FilePath
 from typing import Any
 
 import pytest
@@ -15,37 +12,6 @@ from airflow_llm_provider.workflow import conditions
 from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.expressions import Path, Reference, Resolver
 from airflow_llm_provider.workflow.values import get_item
-
-ORACLE = FilePath(__file__).parents[4] / "shared" / "corpus" / "oracle" / "conditions.jsonl"
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A case in which the language says something else than the oracle did."""
-
-    condition: str
-    inputs: str
-    result: bool
-    rule: str
-
-
-DIFFERENCES = {
-    (case.condition, case.inputs): case
-    for case in (
-        Difference(
-            "{{n}} > 5",
-            '{"n": 1}',
-            False,
-            "operators beside == and != are part of the language, not text that is not empty",
-        ),
-        Difference("!{{x}}", '{"x": "true"}', False, "'!' is an operator, not a part of a text that is not empty"),
-        Difference(
-            "{{n}} == 5", '{"n": 5.0}', True, "a tag is a reference, and numbers are compared by value, not by text"
-        ),
-        Difference("{{x}} == null", '{"x": null}', True, "a tag is a reference, and a missing value is null"),
-        Difference("{{x}} == '[a, b]'", '{"x": ["a", "b"]}', False, "a tag is a reference: a list is not its text"),
-    )
-}
 
 
 def resolver(data: dict[str, Any]) -> Resolver:
@@ -60,32 +26,6 @@ def resolver(data: dict[str, Any]) -> Resolver:
 
 def decide(source: str, **data: Any) -> bool:
     return parse_condition(source).evaluate(resolver(data))
-
-
-def _oracle() -> list[dict[str, Any]]:
-    if not ORACLE.exists():
-        return []
-    return [json.loads(line) for line in ORACLE.read_text("utf-8").splitlines()]
-
-
-@pytest.mark.skipif(not ORACLE.exists(), reason=f"the corpus is not beside the project: {ORACLE}")
-@pytest.mark.parametrize("case", _oracle(), ids=lambda case: case["condition"])
-def test_oracle(case: dict[str, Any]) -> None:
-    expected = {"Completed": True, "Skipped": False, None: None}[case["result"]]
-    difference = DIFFERENCES.get((case["condition"], json.dumps(case["inputs"])))
-    if difference is not None:
-        assert expected is not difference.result
-        expected = difference.result
-    if expected is None:
-        with pytest.raises(ExpressionError):
-            parse_condition(case["condition"])
-    else:
-        assert decide(case["condition"], **case["inputs"]) is expected
-
-
-@pytest.mark.skipif(not ORACLE.exists(), reason=f"the corpus is not beside the project: {ORACLE}")
-def test_every_difference_is_a_case_of_the_oracle() -> None:
-    assert set(DIFFERENCES) <= {(case["condition"], json.dumps(case["inputs"])) for case in _oracle()}
 
 
 def test_everything_public_exists() -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_llm_provider.errors import ExpressionError
-from airflow_llm_provider.workflow import expressions, functions
+from airflow_llm_provider.workflow import expressions, functions, syntax
 from airflow_llm_provider.workflow.expressions import (
     MAX_DEPTH,
     MAX_SOURCE,
@@ -20,9 +22,9 @@ from airflow_llm_provider.workflow.expressions import (
     parse,
     to_source,
 )
-from airflow_llm_provider.workflow.functions import FUNCTIONS
-from airflow_llm_provider.workflow.syntax import Binary, Call, Literal, Member, Name, Node, Unary
+from airflow_llm_provider.workflow.syntax import Name, Node
 from airflow_llm_provider.workflow.values import get_item
+from tests.unit.workflow.strategies import TREES
 
 DATA: dict[str, Any] = {
     "n": 5,
@@ -297,6 +299,42 @@ def test_list_size_is_bounded() -> None:
         parse("t + t").evaluate(lambda path: huge)
 
 
+def test_time_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(syntax, "MAX_SECONDS", -1.0)
+    for source in ("a + 1", "a == 1", "a < 1", "upper(s)"):
+        with pytest.raises(
+            ExpressionError, match=r"^the values take longer than -1 s to compute; use less, or smaller"
+        ):
+            evaluate(source)
+    assert evaluate("obj.a.b") == 7
+
+
+def test_a_list_is_not_joined_beyond_the_bound() -> None:
+    class Endless(list[str]):
+        def __iter__(self) -> Iterator[str]:
+            return itertools.repeat("x" * 1_000_000)
+
+    with pytest.raises(ExpressionError, match="longer than 10,000,000 characters"):
+        parse("join(t)").evaluate(lambda path: Endless())
+
+
+@pytest.mark.parametrize("source", ["obj[big]", "obj[0 - 10] || obj[big]"])
+def test_a_number_of_thousands_of_digits_is_no_key(source: str) -> None:
+    assert parse(source).evaluate(lambda path: {"a": 1} if path == ("obj",) else 10**5_000) is None
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 10**5_000], ids=["inf", "nan", "huge"])
+@pytest.mark.parametrize("op", ["+", "-", "*", "/", "%"])
+def test_what_is_no_number_is_not_computed_with(op: str, value: float) -> None:
+    for source in (f"v {op} 2", f"2 {op} v", f"v {op} v"):
+        with pytest.raises(ExpressionError, match="too large for a number"):
+            parse(source).evaluate(lambda path: value)
+
+
+def test_two_escapes_are_one_character() -> None:
+    assert evaluate(r"""'\ud83d\ude00' + "\ud83d\ude00" """) == "\U0001f600" * 2
+
+
 def test_values_nested_too_deep_are_an_expression_error() -> None:
     one: Any = []
     other: Any = []
@@ -331,35 +369,6 @@ def test_the_short_way_gives_the_same_tree(source: str) -> None:
     assert isinstance(plain.root, Name)
     assert isinstance(full.root, Name)
     assert plain.root.offset + 1 == full.root.offset
-
-
-NAMES = st.sampled_from(["a", "b", "größe", "x1", "_y", "steps"])
-PARTS = st.sampled_from(["a", "true", "a-b", "x y", "", "'", '"', "1st", "é", "0"]) | st.integers(0, 10**8)
-NUMBERS = st.integers(0, 10**20) | st.floats(0, 1e300)
-LEAVES = st.one_of(
-    st.builds(Literal, st.none() | st.booleans() | NUMBERS | st.text(st.characters(codec="utf-8"))),
-    st.builds(lambda head, rest: Name((head, *rest)), NAMES, st.lists(PARTS, max_size=3)),
-)
-
-
-def _compound(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
-    operators = st.sampled_from(["||", "&&", "==", "!=", "<", "<=", ">", ">=", "+", "-", "*", "/", "%"])
-    computed = inner.filter(lambda node: not isinstance(node, (Name, Literal)))
-    calls = st.sampled_from(sorted(FUNCTIONS)).flatmap(
-        lambda name: st.builds(
-            lambda arguments: Call(name, tuple(arguments)),
-            st.lists(inner, min_size=FUNCTIONS[name].least, max_size=FUNCTIONS[name].most or 3),
-        )
-    )
-    return st.one_of(
-        st.builds(Unary, st.sampled_from(["!", "-"]), inner),
-        st.builds(Binary, operators, inner, inner),
-        st.builds(Member, inner, computed),
-        calls,
-    )
-
-
-TREES = st.recursive(LEAVES, _compound, max_leaves=8)
 
 
 @given(TREES)
