@@ -27,9 +27,9 @@ __all__ = ["Executor", "Inputs", "StepContext", "executor_names", "find_executor
 
 
 class Inputs(BaseModel):
-    """Base of an executor's inputs: unknown keys are errors, and values are not changed once read."""
+    """Base of an executor's inputs: unknown keys are errors, numbers where a text belongs are its text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 InputsT = TypeVar("InputsT", bound=Inputs)

@@ -15,7 +15,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, ValidationError, validate_call
+from pydantic import ConfigDict, Field, ValidationError, validate_call
 
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.errors import InvalidRequest
@@ -55,7 +55,7 @@ class Tool(Executor[ToolInputs]):
         """
         function = TOOLS.find(inputs.tool)
         try:
-            checked = validate_call(function)
+            checked = validate_call(config=ConfigDict(coerce_numbers_to_str=True))(function)
             if inspect.iscoroutinefunction(function):
                 return {"result": await checked(**inputs.parameters)}
             return {"result": await asyncio.to_thread(checked, **inputs.parameters)}
