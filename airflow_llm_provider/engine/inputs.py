@@ -46,7 +46,8 @@ def bind_inputs(workflow: Workflow, given: Mapping[str, Any]) -> dict[str, Any]:
     for item in workflow.inputs:
         # Airflow gives null for what nobody gave.
         if item.source is not None and given.get(item.name) is None:
-            values[item.name] = _from_event(item.source, given.get("event"))
+            found = _from_event(item.source, given.get("event"))
+            values[item.name] = item.default if found is None else found
             problems += [f"{item.name}: {problem}" for problem in misfits(item, values[item.name])]
             continue
         if item.name not in given:

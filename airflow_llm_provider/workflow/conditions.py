@@ -38,7 +38,7 @@ _NO = frozenset({"", "false", "0", "no"})
 _WORDS = frozenset({"yes", "no", "true", "false"})
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*"|"""
 _BLOCK = re.compile(_QUOTED + r"(\{\{\{\{|\{\{~?[#^>])", re.DOTALL)
-_PROSE = re.compile(r"\w+(?:[ ,.;:!?'-]+\w+)+[.!?]?")
+_PROSE = re.compile(r"\w+(?:[,.;:!?]? +\w+)+[.!?]?")
 _OPERATOR = re.compile(r"==|!=|<|>|&&|\|\|")
 
 
