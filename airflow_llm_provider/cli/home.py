@@ -40,6 +40,7 @@ class Place:
     """Where the stand listens, and what it serves."""
 
     port: int
+    execution_port: int
     simulator_port: int
     dags_folder: str
 
@@ -47,6 +48,11 @@ class Place:
     def url(self) -> str:
         """Address of Airflow's pages and API."""
         return f"http://{LOOPBACK}:{self.port}"
+
+    @property
+    def execution_url(self) -> str:
+        """Address that tasks report to."""
+        return f"http://{LOOPBACK}:{self.execution_port}/execution/"
 
     @property
     def simulator_url(self) -> str:
@@ -91,7 +97,8 @@ class Home:
         """
         try:
             return Place(**json.loads((self.path / "place.json").read_text(encoding="utf-8")))
-        except FileNotFoundError as error:
+        except (FileNotFoundError, TypeError) as error:
+            # One that an earlier version has written holds fewer ports.
             raise ConfigurationError(f"no Airflow was started in {self.path} yet: start it first") from error
 
     def choose_place(self, dags_folder: Path, port: int | None) -> Place:
@@ -104,17 +111,17 @@ class Home:
         Raises:
             ConfigurationError: The port that was asked for is in use.
         """
-        wanted = [port or _PREFERRED_PORT, 0]
+        wanted = [port or _PREFERRED_PORT, 0, 0]
         with contextlib.suppress(ConfigurationError):
             last = self.place()
-            wanted = [port or last.port, last.simulator_port]
+            wanted = [port or last.port, last.execution_port, last.simulator_port]
         with contextlib.ExitStack() as held:
             chosen = [_free_port(held, number) for number in wanted]
         if port is not None and chosen[0] != port:
             raise ConfigurationError(
                 f"port {port} is in use by another program: name another, or none to take a free one"
             )
-        place = Place(chosen[0], chosen[1], str(dags_folder.resolve()))
+        place = Place(chosen[0], chosen[1], chosen[2], str(dags_folder.resolve()))
         (self.path / "place.json").write_text(json.dumps(asdict(place)), encoding="utf-8")
         return place
 
@@ -146,7 +153,9 @@ class Home:
     def _variables(self, extra: Mapping[str, str]) -> dict[str, str]:
         place = self.place()
         keys = json.loads(self._secrets_file.read_text(encoding="utf-8"))
-        settings = local_settings(self.path, Path(place.dags_folder), place.port, self.passwords_file)
+        settings = local_settings(
+            self.path, Path(place.dags_folder), place.port, place.execution_port, self.passwords_file
+        )
         direct = ",".join(
             filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK, "localhost"))
         )

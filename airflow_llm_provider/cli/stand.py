@@ -234,8 +234,10 @@ class Stand:
 
 
 def _components(place: Place) -> tuple[Component, ...]:
-    def airflow(name: str, *options: str, probes: tuple[str, ...] = (), grace: float | None = None) -> Component:
-        return Component(name, (sys.executable, "-m", "airflow", name, *options), probes, grace)
+    def airflow(
+        command: str, *options: str, name: str = "", probes: tuple[str, ...] = (), grace: float | None = None
+    ) -> Component:
+        return Component(name or command, (sys.executable, "-m", "airflow", command, *options), probes, grace)
 
     answers = resources.files("airflow_llm_provider.simulator") / "example_answers.yaml"
     simulator = ("simulator", "--host", LOOPBACK, "--port", str(place.simulator_port), "--rules", str(answers))
@@ -245,8 +247,17 @@ def _components(place: Place) -> tuple[Component, ...]:
             (sys.executable, "-m", "airflow_llm_provider.cli", *simulator),
             (f"{place.simulator_url}/health",),
         ),
+        airflow("api-server", "--apps", "core", probes=(f"{place.url}/api/v2/monitor/health",)),
         # The first request to the execution API builds its routes for 5 to 12 s: better now than within the first task.
-        airflow("api-server", probes=(f"{place.url}/api/v2/monitor/health", f"{place.url}/execution/health")),
+        airflow(
+            "api-server",
+            "--apps",
+            "execution",
+            "--port",
+            str(place.execution_port),
+            name="execution-api",
+            probes=(f"{place.execution_url}health",),
+        ),
         # The API server reads the log files itself, so nobody needs to serve them.
         airflow("scheduler", "--skip-serve-logs"),
         airflow("dag-processor"),

@@ -115,13 +115,17 @@ SECRET_OPTIONS = {
 """Name of a secret to its section, its option and the reason why it is kept: Airflow makes new ones at every start."""
 
 
-def local_settings(home: Path, dags_folder: Path, port: int, passwords_file: Path) -> tuple[Setting, ...]:
+def local_settings(
+    home: Path, dags_folder: Path, port: int, execution_port: int, passwords_file: Path
+) -> tuple[Setting, ...]:
     """Give the settings of a stand on this machine, without its secrets.
 
     Args:
         home: The folder for database and logs; made absolute, for SQLite takes no relative path.
         dags_folder: Where the workflows are.
-        port: The API server's port.
+        port: The port of pages and API.
+        execution_port: The port that tasks report to, on a server of its own: on SQLite, one that also serves pages and API
+            stops for as long as a writer waits, because it waits on the event loop that the writer before it needs to end.
         passwords_file: JSON file of user name to password; when it exists already, Airflow prints no password.
 
     Returns:
@@ -143,7 +147,12 @@ def local_settings(home: Path, dags_folder: Path, port: int, passwords_file: Pat
         Setting("core", "parallelism", str(slots), "four tasks a core: LLM steps wait more than they compute"),
         Setting("core", "dags_folder", str(dags_folder.resolve()), "where the workflows are"),
         Setting("core", "simple_auth_manager_passwords_file", str(passwords_file.resolve()), "kept out of every log"),
-        Setting("core", "execution_api_server_url", f"{address}/execution/", "where tasks report; follows the port"),
+        Setting(
+            "core",
+            "execution_api_server_url",
+            f"http://127.0.0.1:{execution_port}/execution/",
+            "where tasks report: a server of its own, that no click in the pages can stop",
+        ),
         Setting("api", "port", str(port), "chosen free, so that two stands do not meet"),
         Setting("api", "base_url", address, "links in the pages and logs lead to this port"),
         Setting("logging", "base_log_folder", str(home / "logs" / "tasks"), "task logs stay within the stand's folder"),

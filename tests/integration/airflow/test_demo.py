@@ -14,7 +14,7 @@ import pytest
 from airflow_llm_provider.cli.supervision import ComponentState, is_supervised, read_state
 from tests.integration.airflow.conftest import AirflowStand, until
 
-AIRFLOW_COMPONENTS = ("api-server", "scheduler", "dag-processor", "triggerer")
+AIRFLOW_COMPONENTS = ("api-server", "execution-api", "scheduler", "dag-processor", "triggerer")
 
 
 def demo_command(home: Path, dags: Path, *options: str) -> list[str]:

@@ -41,7 +41,7 @@ def known_options() -> dict[str, dict[str, Any]]:
 
 
 def the_settings(tmp_path: Path) -> tuple[Setting, ...]:
-    settings = local_settings(tmp_path / "home", tmp_path / "dags", 8181, tmp_path / "passwords.json")
+    settings = local_settings(tmp_path / "home", tmp_path / "dags", 8181, 8182, tmp_path / "passwords.json")
     return (*settings, *secret_settings(SECRETS))
 
 
@@ -68,7 +68,7 @@ def test_no_request_has_to_wait_for_a_connection() -> None:
 
 @pytest.mark.parametrize("folder", ["plain", "with space", "100%", "what?"])
 def test_the_database_is_in_the_home_and_waits_for_its_turn(tmp_path: Path, folder: str) -> None:
-    settings = local_settings(tmp_path / folder, tmp_path, 8181, tmp_path / "passwords.json")
+    settings = local_settings(tmp_path / folder, tmp_path, 8181, 8182, tmp_path / "passwords.json")
     url = make_url(environment(settings)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     assert url.query == {"timeout": "60"}
     # SQLAlchemy decodes the file's name from 2.1 on; names that need no encoding are the same before.
@@ -78,10 +78,10 @@ def test_the_database_is_in_the_home_and_waits_for_its_turn(tmp_path: Path, fold
 
 def test_everything_follows_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    variables = environment(local_settings(Path("home"), Path("dags"), 8181, Path("home/passwords.json")))
+    variables = environment(local_settings(Path("home"), Path("dags"), 8181, 8182, Path("home/passwords.json")))
     assert variables["AIRFLOW__API__PORT"] == "8181"
     assert variables["AIRFLOW__API__BASE_URL"] == "http://127.0.0.1:8181"
-    assert variables["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8181/execution/"
+    assert variables["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8182/execution/"
     assert variables["AIRFLOW__CORE__DAGS_FOLDER"] == str(tmp_path.resolve() / "dags")
     assert variables["AIRFLOW__LOGGING__BASE_LOG_FOLDER"] == str(tmp_path.resolve() / "home" / "logs" / "tasks")
     assert variables["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"] == str(
