@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import httpx
 import pytest
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
@@ -65,6 +66,9 @@ def s3() -> Iterator[S3Storage]:
     for name in ("one", "two"):
         client.put_object(Bucket="documents", Key=f"pending/{name}.txt", Body=name.encode())
     yield S3Storage.model_validate({"endpoint_url": url, "region": "us-east-1", **KEYS})
+    # All servers of a process share what they hold.
+    httpx.post(f"{url}/moto-api/reset").raise_for_status()
+    client.close()
     server.stop()
 
 
