@@ -105,6 +105,7 @@ class AirflowWorkflow(AirflowTask):
         catchup: Whether missed runs are made up for.
         tags: Labels in the DAG list.
         max_active_runs: Most runs at once.
+        granularity: Whether each step is a task, or the whole workflow is one.
     """
 
     schedule: Schedule | None = None
@@ -113,6 +114,7 @@ class AirflowWorkflow(AirflowTask):
     catchup: bool = False
     tags: list[Tag] = Field(default_factory=list)
     max_active_runs: int | None = Field(default=None, ge=1)
+    granularity: Literal["task", "workflow"] = "task"
 
     @model_validator(mode="after")
     def _one_at_a_time(self) -> Self:

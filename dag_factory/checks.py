@@ -12,7 +12,7 @@ from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.errors import ConfigurationError, ExpressionError
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.graph import Graph
-from airflow_llm_provider.workflow.model import DocumentPath, Input, Step, Workflow
+from airflow_llm_provider.workflow.model import EVENTS_TASK, OUTPUTS_TASK, DocumentPath, Input, Step, Workflow
 from airflow_llm_provider.workflow.names import STEP_FIELDS, SYSTEM_FACTS, WORKFLOW_FACTS, Names
 from airflow_llm_provider.workflow.syntax import Reference
 from airflow_llm_provider.workflow.texts import SourceText, step_texts, value_texts
@@ -24,14 +24,7 @@ MAX_STEPS = 10_000
 MAX_ID = 250
 """Most characters of an id, in Airflow's database."""
 
-__all__ = ["EVENTS_TASK", "OUTPUTS_TASK", "check"]
-
-OUTPUTS_TASK = "workflow_outputs"
-"""Id of the task that computes a workflow's declared outputs."""
-
-
-EVENTS_TASK = "workflow_events"
-"""Id of the task that does what a workflow has for the end of a run."""
+__all__ = ["check"]
 
 
 def check(workflow: Workflow, problems: Problems) -> Workflow:
@@ -75,7 +68,20 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
         walk.look_at(text)
     workflow = walk.workflow_with_inputs()
     _check_schedule(workflow, problems)
+    _check_granularity(workflow, problems)
     return workflow
+
+
+def _check_granularity(workflow: Workflow, problems: Problems) -> None:
+    if workflow.airflow.get("granularity") != "workflow":
+        return
+    for step in workflow.steps:
+        if step.executor == "orchestrator:approval":
+            problems.error(
+                f"step {step.id!r} waits for a person, which a task that is the whole workflow cannot",
+                step.location,
+                suggestion="take 'granularity' away",
+            )
 
 
 def _event_texts(workflow: Workflow) -> Iterator[SourceText]:

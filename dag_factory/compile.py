@@ -15,11 +15,11 @@ from airflow.sdk import DAG, Param
 from airflow_llm_provider.operators.approval import ApprovalStepOperator
 from airflow_llm_provider.operators.events import WorkflowEventsOperator, run_timeout_events
 from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputsOperator, WorkflowStepOperator
+from airflow_llm_provider.operators.workflow import WorkflowRunOperator
 from airflow_llm_provider.policy import WORKFLOW_FILE
 from airflow_llm_provider.workflow.graph import Graph
-from airflow_llm_provider.workflow.model import Input, Step, Workflow
+from airflow_llm_provider.workflow.model import EVENTS_TASK, OUTPUTS_TASK, Input, Step, Workflow
 from dag_factory.airflow_block import AirflowWorkflow
-from dag_factory.checks import EVENTS_TASK, OUTPUTS_TASK
 
 __all__ = ["to_dag"]
 
@@ -53,8 +53,19 @@ def to_dag(workflow: Workflow) -> DAG:
         **_limits(workflow, settings),
     )
     setattr(dag, WORKFLOW_FILE, workflow.source.path)
-    graph = Graph(workflow)
     defaults = settings.task_settings()
+    if settings.granularity == "workflow":
+        dag.add_task(WorkflowRunOperator(task_id=OUTPUTS_TASK, workflow=workflow, **defaults))
+    else:
+        _add_steps(dag, workflow, defaults)
+    if workflow.events:
+        _add_events(dag, workflow, defaults)
+    return dag
+
+
+def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> None:
+    """Add a task for each step, and one for the declared outputs."""
+    graph = Graph(workflow)
     tasks = {
         step.id: _task(step, workflow, defaults, has_upstream=bool(graph.upstream(step.id))) for step in workflow.steps
     }
@@ -68,9 +79,6 @@ def to_dag(workflow: Workflow) -> DAG:
         last = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **defaults)
         dag.add_task(last)
         last.set_upstream([tasks[step_id] for step_id in graph.leaves()])
-    if workflow.events:
-        _add_events(dag, workflow, defaults)
-    return dag
 
 
 def _add_events(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> None:

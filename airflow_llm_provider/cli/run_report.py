@@ -17,13 +17,13 @@ from typing_extensions import Self
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPI, DagRun, TaskInstance
 from airflow_llm_provider.cli.home import USER, Home
+from airflow_llm_provider.workflow.model import OUTPUTS_TASK
 
 if TYPE_CHECKING:
     from rich.status import Status
 
 __all__ = ["RunReport", "Teller", "read_report"]
 
-_OUTPUTS_TASK = "workflow_outputs"
 _COLOURS = {"success": "green", "failed": "red", "upstream_failed": "red", "skipped": "yellow"}
 
 
@@ -56,7 +56,7 @@ def read_report(api: AirflowAPI, run: DagRun) -> RunReport:
         return {name: value for name, value in found if value is not None}
 
     returned = pushed("return_value")
-    declared = returned.get(_OUTPUTS_TASK)
+    declared = returned.get(OUTPUTS_TASK)
     return RunReport(
         run,
         tasks,

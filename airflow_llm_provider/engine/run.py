@@ -82,7 +82,13 @@ def workflow_outputs(workflow: Workflow, scope: Scope) -> dict[str, Any]:
 
 
 async def run_workflow(
-    workflow: Workflow, inputs: Mapping[str, Any], runtime: Runtime, *, user: str = "", run_id: str | None = None
+    workflow: Workflow,
+    inputs: Mapping[str, Any],
+    runtime: Runtime,
+    *,
+    user: str = "",
+    run_id: str | None = None,
+    started_at: str | None = None,
 ) -> RunResult:
     """Run a workflow from start to end.
 
@@ -92,6 +98,7 @@ async def run_workflow(
         runtime: Clients, settings and the observer.
         user: Who starts it, for ``system.user``.
         run_id: The run's id; made up when None.
+        started_at: When it started, ISO 8601 in UTC; now when None.
 
     Returns:
         The result. Failed steps and an exceeded time limit are part of it; they do not raise.
@@ -103,7 +110,7 @@ async def run_workflow(
     started = time.perf_counter()
     run = Run(
         id=run_id or str(uuid.uuid4()),
-        started_at=datetime.now(timezone.utc).isoformat(),
+        started_at=started_at or datetime.now(timezone.utc).isoformat(),
         user=user,
         environment=runtime.settings.environment,
     )

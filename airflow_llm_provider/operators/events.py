@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_llm_provider.engine.events import Ending, run_events, steps_at
 from airflow_llm_provider.engine.inputs import bind_inputs
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.run import step_scope, workflow_outputs
-from airflow_llm_provider.engine.scope import MemoryResults, Run
+from airflow_llm_provider.engine.scope import MemoryResults, Run, Scope
 from airflow_llm_provider.errors import LLMProviderError
 from airflow_llm_provider.operators.step import STEP_XCOM, WorkflowOperator
-from airflow_llm_provider.workflow.model import Workflow
+from airflow_llm_provider.workflow.model import OUTPUTS_TASK, Workflow
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -61,8 +62,9 @@ class WorkflowEventsOperator(WorkflowOperator):
             return "completed", None
         steps = {step.task_id: step.id for step in self.workflow.steps}
         record = ti.xcom_pull(task_ids=failed[0], key=STEP_XCOM) or {}
-        name = steps.get(failed[0], failed[0])
-        return "failed", f"{name}: {record.get('error') or 'the task failed; its log tells why'}"
+        told = record.get("error") or "the task failed; its log tells why"
+        # The task of a whole workflow tells itself which step it was.
+        return "failed", f"{steps[failed[0]]}: {told}" if failed[0] in steps else told
 
     async def _run(self, context: Context, ending: Ending, error: str | None) -> tuple[StepResult, ...]:
         if not steps_at(self.workflow, ending):
@@ -70,11 +72,15 @@ class WorkflowEventsOperator(WorkflowOperator):
         async with self.runtime() as runtime:
             scope = self.scope(context, runtime)
             try:
-                outputs = workflow_outputs(self.workflow, scope) if ending == "completed" else {}
+                outputs = self._outputs(context, scope) if ending == "completed" else {}
             except LLMProviderError:
                 # The task that computes them has told of it.
                 outputs = {}
             return await run_events(self.workflow, scope, runtime, ending, outputs=outputs, error=error)
+
+    def _outputs(self, context: Context, scope: Scope) -> Mapping[str, Any]:
+        computed = context["ti"].xcom_pull(task_ids=OUTPUTS_TASK, key="return_value")
+        return computed if isinstance(computed, dict) else workflow_outputs(self.workflow, scope)
 
 
 def run_timeout_events(workflow: Workflow, context: Context) -> None:

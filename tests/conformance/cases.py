@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,15 @@ class Case:
         else:
             named = {"name": self.dag_id, **self.workflow}
         return str(yaml.safe_dump_all([*self.beside, named], sort_keys=False))
+
+    def fused(self) -> Case:
+        """Give the same workflow as one Airflow task, under a name of its own."""
+        settings = {"airflow": {"granularity": "workflow"}}
+        if "spec" in self.workflow:
+            workflow = {**self.workflow, "spec": {**self.workflow["spec"], **settings}}
+        else:
+            workflow = {**self.workflow, **settings}
+        return replace(self, name=f"{self.name} fused", workflow=workflow)
 
     def read(self) -> Workflow:
         """Read the file."""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,34 @@ def test_on_the_scheduler(airflow_stand: AirflowStand, runs: Runs, case: Case) -
         }
         for task in api.task_instances(run)
     }
+    compare(case, run.state, tasks)
+
+
+@pytest.fixture(scope="module")
+def fused(airflow_stand: AirflowStand) -> Iterator[Mapping[str, DagRun]]:
+    """Start every case as one task."""
+    place = airflow_stand.dags_folder / "workflows" / "fused"
+    place.mkdir()
+    cases = [case.fused() for case in CASES if case.state != "refused"]
+    for case in cases:
+        (place / f"{case.dag_id}.yaml").write_text(case.text)
+    for case in cases:
+        airflow_stand.wait_for_dag(case.dag_id)
+    yield {case.name: airflow_stand.api.trigger(case.dag_id, case.inputs) for case in cases}
+    shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.state != "refused"], ids=lambda case: case.name)
+def test_as_one_task(airflow_stand: AirflowStand, fused: Mapping[str, DagRun], case: Case) -> None:
+    api = airflow_stand.api
+    run = api.wait(fused[case.fused().name], 300)
+    steps = api.xcom(run, "workflow_outputs", "steps")
+    tasks = {
+        step.task_id: {"state": None, "step": steps[step.id], "return_value": steps[step.id]["outputs"]}
+        for step in case.read().steps
+    }
+    for name in ("workflow_outputs", "workflow_events"):
+        tasks[name] = {key: api.xcom(run, name, key) for key in ("return_value", "events")}
     compare(case, run.state, tasks)
 
 
