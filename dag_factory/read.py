@@ -24,8 +24,8 @@ __all__ = ["ReadResult", "diagnostic", "find_files", "read_file", "read_files", 
 
 SUFFIXES = (".yaml", ".yml", ".json")
 IGNORE_FILE = ".airflowignore"
-SAMPLE_SUFFIX = ".input.json"
-"""``x.yaml`` may have a sample input beside it, ``x.input.json``, which is no workflow."""
+BESIDE_SUFFIXES = (".input.json", ".schema.json", ".test.yaml", ".test.yml")
+"""What may stand beside ``x.yaml`` and is no workflow: a sample input, a schema, test cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ def read_file(path: str | os.PathLike[str], *, library: str | os.PathLike[str] |
 def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Walk over the workflow files of a folder and the folders in it, by name.
 
-    Links are followed. Left out are hidden ones, sample inputs (``x.input.json``), and what an ``.airflowignore`` names.
+    Links are followed. Left out are hidden ones, what stands beside workflows (:data:`BESIDE_SUFFIXES`), and what an
+    ``.airflowignore`` names.
 
     Args:
         folder: The folder.
@@ -94,7 +95,7 @@ def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
             if not name.startswith((".", "__")) and not any(rule(f"{parent}/{name}/") for rule in ignored)
         )
         for name in sorted(files):
-            if not name.endswith(SUFFIXES) or name.startswith(".") or name.endswith(SAMPLE_SUFFIX):
+            if not name.endswith(SUFFIXES) or name.startswith(".") or name.endswith(BESIDE_SUFFIXES):
                 continue
             if not any(rule(f"{parent}/{name}") for rule in ignored):
                 yield Path(parent, name)

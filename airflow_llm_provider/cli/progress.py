@@ -57,10 +57,11 @@ class Progress(Observer):
         self._running[step.id] = None
         self._update()
 
-    def step_retrying(self, step: Step, attempt: int, error: BaseException, wait: float) -> None:
+    def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
         """Write why a try failed."""
-        why = escape(f"{type(error).__name__}: {error}")
-        self._console.print(f"[yellow]↻[/] {escape(step.id)}: try {attempt} failed, next in {wait:.1f} s: {why}")
+        self._console.print(
+            f"[yellow]↻[/] {escape(step.id)}: try {attempt} failed, next in {wait:.1f} s: {escape(error)}"
+        )
 
     def step_logged(self, step: Step, message: str) -> None:
         """Write the step's own line."""

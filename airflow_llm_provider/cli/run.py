@@ -7,9 +7,13 @@ import asyncio
 import getpass
 import json
 import os
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from airflow_llm_provider.clients.base import Clients
 
 __all__ = ["ALL", "add_parser", "user_name"]
 
@@ -33,6 +37,12 @@ def add_parser(commands: Any) -> None:
         "--offline",
         action="store_true",
         help="let the scripted provider and the local vector store answer for all others: no key, no network, no cost",
+    )
+    answers = parser.add_mutually_exclusive_group()
+    answers.add_argument("--record", metavar="FILE", type=Path, help="keep the models' answers in a cassette file")
+    answers.add_argument("--replay", metavar="FILE", type=Path, help="take the models' answers from a cassette file")
+    answers.add_argument(
+        "--estimate", action="store_true", help="ask nobody, change nothing, and show what tokens and cost to expect"
     )
     parser.add_argument(
         "--approve",
@@ -69,20 +79,49 @@ def _run(arguments: argparse.Namespace) -> int:
         return EXIT_BAD_FILE
     settings = load_settings(arguments.config)
 
+    approved = [ALL] if arguments.estimate else arguments.approve
+    clients = _clients(arguments)
+
     async def go(observer: Observer, ask: Ask) -> RunResult:
-        async with Runtime(settings=settings, observer=observer, offline=arguments.offline, ask=ask) as runtime:
+        async with Runtime(
+            settings=settings,
+            observer=observer,
+            offline=arguments.offline,
+            ask=ask,
+            clients=clients,
+            rehearsal=arguments.estimate,
+        ) as runtime:
             return await run_workflow(workflow, inputs, runtime, user=user_name())
 
+    if arguments.estimate:
+        from airflow_llm_provider.cli.estimate import show_estimate
+
+        result = asyncio.run(go(Observer(), Approvals(approved, None)))
+        show_estimate(workflow, result, as_json=arguments.output == "json")
+        return EXIT_OK if result.state == "completed" else EXIT_FAILED
     if arguments.output == "json":
-        result = asyncio.run(go(Observer(), Approvals(arguments.approve, None)))
+        result = asyncio.run(go(Observer(), Approvals(approved, None)))
         print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
     else:
         from airflow_llm_provider.cli.progress import Progress
 
         with Progress(workflow) as progress:
-            result = asyncio.run(go(progress, Approvals(arguments.approve, progress)))
+            result = asyncio.run(go(progress, Approvals(approved, progress)))
         progress.summarize(result)
     return EXIT_OK if result.state == "completed" else EXIT_FAILED
+
+
+def _clients(arguments: argparse.Namespace) -> Clients | None:
+    """Give what decides who answers model calls."""
+    if arguments.estimate:
+        from airflow_llm_provider.clients.estimate import Estimating
+
+        return Estimating()
+    if not (arguments.record or arguments.replay):
+        return None
+    from airflow_llm_provider.clients.cassette import Player, Recorder
+
+    return Recorder(arguments.record) if arguments.record else Player(arguments.replay)
 
 
 def user_name() -> str:

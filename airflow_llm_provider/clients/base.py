@@ -8,14 +8,15 @@ does one call; batches, retries, timeouts of a step, caching and accounting belo
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 __all__ = [
     "ChatClient",
     "ChatRequest",
     "ChatResponse",
+    "Clients",
     "ConnectionFields",
     "Credentials",
     "EmbeddingClient",
@@ -213,7 +214,10 @@ class EmbeddingClient(Protocol):
         most_texts: Texts that one call takes when nobody asks for fewer; :mod:`airflow_llm_provider.clients.batches` keeps to it.
     """
 
-    most_texts: ClassVar[int]
+    @property
+    def most_texts(self) -> int:
+        """Texts that one call takes when nobody asks for fewer; :mod:`airflow_llm_provider.clients.batches` keeps to it."""
+        ...  # pragma: no cover - protocol
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """Turn texts into vectors in one call.
@@ -229,3 +233,23 @@ class EmbeddingClient(Protocol):
     async def aclose(self) -> None:
         """Give connections back."""
         ...  # pragma: no cover - protocol
+
+
+class Clients:
+    """Decides who answers a run's calls: this one lets the real clients do it.
+
+    :mod:`airflow_llm_provider.clients.cassette` and :mod:`airflow_llm_provider.clients.estimate` have others.
+    """
+
+    def chat(self, provider: str, make: Callable[[], ChatClient]) -> ChatClient:
+        """Give the client that answers for a provider.
+
+        Args:
+            provider: The provider's name.
+            make: Makes the real client.
+        """
+        return make()
+
+    def embedding(self, provider: str, make: Callable[[], EmbeddingClient]) -> EmbeddingClient:
+        """Give the client that makes vectors for a provider; arguments are those of :meth:`chat`."""
+        return make()

@@ -8,7 +8,8 @@ from __future__ import annotations
 import email.utils
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextvars import ContextVar
 from typing import Any
 
 from airflow_llm_provider.errors import (
@@ -23,7 +24,10 @@ from airflow_llm_provider.errors import (
     TimeoutError,
 )
 
-__all__ = ["failure", "failure_in_stream", "redact", "retry_after"]
+__all__ = ["KNOWN_SECRETS", "failure", "failure_in_stream", "redact", "retry_after"]
+
+KNOWN_SECRETS: ContextVar[Collection[str]] = ContextVar("known_secrets", default=())
+"""The secrets that the step at work was given, for whoever writes down what it asks and is told."""
 
 LONGEST_MESSAGE = 1000
 """Characters of a provider's message that are repeated."""

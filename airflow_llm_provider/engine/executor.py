@@ -85,6 +85,14 @@ class Executor(ABC, Generic[InputsT]):
     has_template: ClassVar[bool] = False
     Inputs: ClassVar[type[Inputs]]
 
+    def reaches_out(self, inputs: InputsT) -> bool:
+        """Tell whether it would change or tell the outside world; a rehearsal of the run leaves it out then.
+
+        Args:
+            inputs: The step's inputs.
+        """
+        return False
+
     @abstractmethod
     async def run(self, inputs: InputsT, context: StepContext) -> Mapping[str, Any]:
         """Do the work once.

@@ -14,13 +14,13 @@ class Observer:
     def step_started(self, step: Step) -> None:
         """Hear that a step's first try begins."""
 
-    def step_retrying(self, step: Step, attempt: int, error: BaseException, wait: float) -> None:
+    def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
         """Hear that a try failed and another will follow.
 
         Args:
             step: The step.
             attempt: Which try failed, counted from 1.
-            error: Why.
+            error: Why, as ``ErrorClass: message``.
             wait: Seconds until the next try.
         """
 

@@ -10,7 +10,7 @@ from types import TracebackType
 from typing_extensions import Self
 
 from airflow_llm_provider.clients import chat_client, embedding_client, environment_credentials
-from airflow_llm_provider.clients.base import ChatClient, ConnectionFields, Credentials, EmbeddingClient
+from airflow_llm_provider.clients.base import ChatClient, Clients, ConnectionFields, Credentials, EmbeddingClient
 from airflow_llm_provider.clients.objects import ObjectStore, open_store
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.approval import Ask, nobody
@@ -60,6 +60,8 @@ class Runtime:
         offline: Whether the provider ``scripted`` answers in place of every other, and the store ``local``: nothing is sent, and
             nothing is paid.
         ask: Asks a person.
+        clients: Decides who answers model calls; the providers' clients by default.
+        rehearsal: Whether what would change or tell the outside world is left out.
     """
 
     def __init__(
@@ -71,12 +73,16 @@ class Runtime:
         observer: Observer | None = None,
         offline: bool = False,
         ask: Ask = nobody,
+        clients: Clients | None = None,
+        rehearsal: bool = False,
     ) -> None:
         self.settings = settings or Settings()
         self.secret = secret
         self.observer = observer or Observer()
         self.offline = offline
         self.ask = ask
+        self.rehearsal = rehearsal
+        self._clients = clients or Clients()
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials
         self.find_connection: ConnectionLookup = no_connection
         self._chat: dict[_Key, ChatClient] = {}
@@ -109,7 +115,7 @@ class Runtime:
 
     def database(self, name: str) -> str:
         """Give the vector store that answers when a step asks for one of that name."""
-        return "local" if self.offline else name
+        return "local" if self.offline or self.rehearsal else name
 
     def chat(self, provider: str, *, connection: str | None = None, base_url: str | None = None) -> ChatClient:
         """Give the client of a provider; the same one for the same arguments.
@@ -124,7 +130,7 @@ class Runtime:
         """
         key = (provider, connection, base_url)
         if key not in self._chat:
-            self._chat[key] = chat_client(provider, self._credentials(*key))
+            self._chat[key] = self._clients.chat(provider, lambda: chat_client(provider, self._credentials(*key)))
         return self._chat[key]
 
     def embedding(
@@ -133,7 +139,9 @@ class Runtime:
         """Give the client of a provider for embeddings; arguments and errors are those of :meth:`chat`."""
         key = (provider, connection, base_url)
         if key not in self._embedding:
-            self._embedding[key] = embedding_client(provider, self._credentials(*key))
+            self._embedding[key] = self._clients.embedding(
+                provider, lambda: embedding_client(provider, self._credentials(*key))
+            )
         return self._embedding[key]
 
     def store(self, database: str, *, connection: str | None = None) -> VectorStore:

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from airflow_llm_provider.clients.failures import KNOWN_SECRETS
 from airflow_llm_provider.engine.executor import Executor, StepContext, find_executor
 from airflow_llm_provider.engine.masking import hide
 from airflow_llm_provider.engine.meter import Meter
@@ -86,6 +87,7 @@ async def run_step(
     secrets: set[str] = set()
     kept: dict[Any, Any] = {}
     scope = scope.noting_secrets(secrets)
+    KNOWN_SECRETS.set(secrets)
     try:
         if not is_wanted(step, scope):
             result = StepResult(step.id, "skipped")
@@ -97,10 +99,15 @@ async def run_step(
         config = {name: render(value, scope.masked()) for name, value in step.inputs.items() if name in _CONFIG}
         executor = find_executor(step.executor)()
         inputs = _validated(executor, rendered)
+        if runtime.rehearsal and executor.reaches_out(inputs):
+            runtime.observer.step_logged(step, "left out of the rehearsal: it would reach out")
+            result = StepResult(step.id, "completed", dict.fromkeys(step.outputs), config=config)
+            runtime.observer.step_finished(step, result)
+            return result
         timeout = runtime.settings.task_timeout if step.timeout is None else step.timeout
 
         def before_sleep(attempt: int, error: BaseException, wait: float) -> None:
-            runtime.observer.step_retrying(step, attempt, error, wait)
+            runtime.observer.step_retrying(step, attempt, hide(f"{type(error).__name__}: {error}", secrets), wait)
 
         async for attempt in retrying(step.retry or runtime.settings.retry, before_sleep):
             with attempt:

@@ -74,6 +74,10 @@ class Action(Executor[ActionInputs]):
     outputs: ClassVar[tuple[str, ...]] = ("result",)
     Inputs = ActionInputs
 
+    def reaches_out(self, inputs: ActionInputs) -> bool:
+        """Say that everything but a line in the log does."""
+        return inputs.action != "log"
+
     async def run(self, inputs: ActionInputs, context: StepContext) -> Mapping[str, Any]:
         """Do it, and say what was done."""
         return {"result": {"action": inputs.action, **await self._done(inputs, context)}}

@@ -36,6 +36,10 @@ class HttpRequest(Executor[HttpRequestInputs]):
     outputs: ClassVar[tuple[str, ...]] = ("body", "status", "headers")
     Inputs = HttpRequestInputs
 
+    def reaches_out(self, inputs: HttpRequestInputs) -> bool:
+        """Say that everything but reading does."""
+        return inputs.method != "GET"
+
     async def run(self, inputs: HttpRequestInputs, context: StepContext) -> Mapping[str, Any]:
         """Call; the body is parsed when it is JSON."""
         from airflow_llm_provider.clients.web import call_url

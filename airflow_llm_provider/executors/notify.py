@@ -68,6 +68,10 @@ class SlackNotification(Executor[SlackInputs]):
     outputs: ClassVar[tuple[str, ...]] = ("result",)
     Inputs = SlackInputs
 
+    def reaches_out(self, inputs: SlackInputs) -> bool:
+        """Say that it always does."""
+        return True
+
     async def run(self, inputs: SlackInputs, context: StepContext) -> Mapping[str, Any]:
         """Post it; the result is ``{channel, delivered}``, and the outbox's file when there is no target."""
         text = inputs.message if inputs.text is None else inputs.text
@@ -105,6 +109,10 @@ class EmailNotification(Executor[EmailInputs]):
 
     outputs: ClassVar[tuple[str, ...]] = ("result",)
     Inputs = EmailInputs
+
+    def reaches_out(self, inputs: EmailInputs) -> bool:
+        """Say that it always does."""
+        return True
 
     async def run(self, inputs: EmailInputs, context: StepContext) -> Mapping[str, Any]:
         """Send it; the result is ``{channel, delivered, to}``, and the outbox's file when there is no mail server."""
@@ -149,6 +157,10 @@ class Alert(Executor[AlertInputs]):
 
     outputs: ClassVar[tuple[str, ...]] = ("result",)
     Inputs = AlertInputs
+
+    def reaches_out(self, inputs: AlertInputs) -> bool:
+        """Say that it always does."""
+        return True
 
     async def run(self, inputs: AlertInputs, context: StepContext) -> Mapping[str, Any]:
         """Send it; the result is ``{channel, delivered, …}``, and the outbox's file when there is no target."""

@@ -208,6 +208,10 @@ class Upload(Executor[UploadInputs]):
     primary_is_text: ClassVar[bool] = True
     Inputs = UploadInputs
 
+    def reaches_out(self, inputs: UploadInputs) -> bool:
+        """Say that it always does."""
+        return True
+
     async def run(self, inputs: UploadInputs, context: StepContext) -> Mapping[str, Any]:
         """Write it.
 

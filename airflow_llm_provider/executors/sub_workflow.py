@@ -90,7 +90,7 @@ class _Within(Observer):
     def step_started(self, step: Step) -> None:
         self._observer.step_started(self._named(step))
 
-    def step_retrying(self, step: Step, attempt: int, error: BaseException, wait: float) -> None:
+    def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
         self._observer.step_retrying(self._named(step), attempt, error, wait)
 
     def step_logged(self, step: Step, message: str) -> None:

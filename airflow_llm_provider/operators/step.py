@@ -104,11 +104,9 @@ class LogObserver(Observer):
     def __init__(self, log: Any) -> None:
         self._log = log
 
-    def step_retrying(self, step: Step, attempt: int, error: BaseException, wait: float) -> None:
+    def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
         """Log a failed try."""
-        self._log.warning(
-            "Try %d of step %s failed, next in %.1f s: %s: %s", attempt, step.id, wait, type(error).__name__, error
-        )
+        self._log.warning("Try %d of step %s failed, next in %.1f s: %s", attempt, step.id, wait, error)
 
     def step_logged(self, step: Step, message: str) -> None:
         """Log the step's own line."""

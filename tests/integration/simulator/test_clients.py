@@ -301,7 +301,7 @@ async def test_retry_after_end_to_end(server: SimulatorServer) -> None:
     seen: list[tuple[int, str, float]] = []
 
     class Retries(Observer):
-        def step_retrying(self, step: Step, attempt: int, error: BaseException, wait: float) -> None:
+        def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
             seen.append((attempt, type(error).__name__, wait))
 
     credentials = Credentials(server.openai_base_url, KEY)

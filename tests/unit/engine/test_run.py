@@ -144,7 +144,7 @@ class Log(Observer):
         self.retries: list[tuple[str, int, str, float]] = []
         self.lines: list[str] = []
 
-    def step_retrying(self, step: Step, attempt: int, error: BaseException, wait: float) -> None:
+    def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
         self.retries.append((step.id, attempt, type(error).__name__, wait))
 
     def step_logged(self, step: Step, message: str) -> None:

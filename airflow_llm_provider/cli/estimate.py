@@ -1,0 +1,63 @@
+"""Shows what a run would take, before anything is spent."""
+
+from __future__ import annotations
+
+import json
+
+from rich.console import Console
+from rich.table import Table
+
+from airflow_llm_provider.clients.estimate import ANSWER_TOKENS
+from airflow_llm_provider.engine.result import RunResult
+from airflow_llm_provider.workflow.model import Workflow
+
+__all__ = ["show_estimate"]
+
+
+def show_estimate(workflow: Workflow, result: RunResult, *, as_json: bool) -> None:
+    """Write what a rehearsal has counted.
+
+    Args:
+        workflow: The workflow.
+        result: How the rehearsal went.
+        as_json: Whether to write JSON instead of a table.
+    """
+    rows = [(step_id, step, step.usage) for step_id, step in result.steps.items()]
+    spent = [usage for _, _, usage in rows if usage is not None]
+    known = [usage.cost_usd for usage in spent if usage.cost_usd is not None]
+    total = {
+        "input_tokens": sum(usage.input_tokens for usage in spent),
+        "output_tokens": sum(usage.output_tokens for usage in spent),
+        "cost_usd": sum(known),
+        "of_unknown_price": len(spent) - len(known),
+    }
+    skipped = [step_id for step_id, step, _ in rows if step.state == "skipped"]
+    if as_json:
+        steps = {
+            step_id: {"state": step.state, "usage": usage.to_dict() if usage else None} for step_id, step, usage in rows
+        }
+        told = {"workflow": workflow.name, "state": result.state, "error": result.error, "steps": steps, "total": total}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+        return
+    table = Table(title=f"{workflow.name}: estimate", title_justify="left")
+    for name in ("Step", "Model", "Prompt tokens", "Answer tokens", "USD"):
+        table.add_column(name, justify="left" if name in ("Step", "Model") else "right")
+    for step_id, step, usage in rows:
+        if usage is not None:
+            cost = "unknown" if usage.cost_usd is None else f"{usage.cost_usd:.6f}"
+            model = f"{usage.provider}/{usage.model}"
+            table.add_row(step_id, model, str(usage.input_tokens), str(usage.output_tokens), cost)
+        elif step.state in ("skipped", "failed", "pending"):
+            table.add_row(step_id, step.state, "", "", "")
+    unknown = f" + {total['of_unknown_price']} of unknown price" if total["of_unknown_price"] else ""
+    table.add_section()
+    table.add_row("", "", str(total["input_tokens"]), str(total["output_tokens"]), f"{total['cost_usd']:.6f}{unknown}")
+    console = Console()
+    console.print(table)
+    console.print(f"An answer counts as its step's max_tokens, or {ANSWER_TOKENS} tokens.", highlight=False)
+    if skipped:
+        console.print(
+            f"Skipped: {', '.join(skipped)}; with real answers it may be others, and cost more.", highlight=False
+        )
+    if result.error:
+        console.print(f"The rehearsal failed: {result.error}", style="red", highlight=False)
