@@ -52,7 +52,8 @@ def to_dag(workflow: Workflow) -> DAG:
         tags=[*TAGS, *workflow.tags],
         **_limits(workflow, settings),
     )
-    setattr(dag, WORKFLOW_FILE, workflow.source.path)
+    if not workflow.source.hides:
+        setattr(dag, WORKFLOW_FILE, workflow.source.path)
     graph = Graph(workflow)
     defaults = settings.task_settings()
     tasks = {

@@ -16,7 +16,7 @@ from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor, find_executor, is_executor
 from airflow_llm_provider.spelling import closest
-from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Source, Step, Workflow, slug
+from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Step, Workflow, slug
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Timezone
 from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList, free_keys, json_type
@@ -160,7 +160,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         name=root.name,
         dag_id=workflow_name(root.name, ("name",), problems),
         steps=reader.with_branches_awaited(steps),
-        source=Source(document.path, document.text, document.index, STEPS.name),
+        source=document.source(STEPS.name),
         version=root.version,
         description=root.description,
         inputs=read_inputs(root.inputs, ("inputs",), problems),
