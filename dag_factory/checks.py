@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.errors import ConfigurationError, ExpressionError
-from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import EVENTS_TASK, OUTPUTS_TASK, DocumentPath, Input, Step, Workflow
 from airflow_llm_provider.workflow.names import STEP_FIELDS, SYSTEM_FACTS, WORKFLOW_FACTS, Names
@@ -110,7 +110,13 @@ def _check_ids(workflow: Workflow, problems: Problems) -> bool:
     by_id: dict[str, Step] = {}
     by_task: dict[str, Step | None] = dict.fromkeys((OUTPUTS_TASK, EVENTS_TASK))
     before = len(problems.found)
-    for step in workflow.steps:
+    # A group stands behind its steps, but in front of them in the file.
+    in_file = (
+        sorted(workflow.steps, key=lambda step: step.location)
+        if workflow.source.notation == "steps"
+        else workflow.steps
+    )
+    for step in in_file:
         place = (*step.location, "id")
         if step.id == UNNAMED:
             continue
@@ -132,9 +138,10 @@ def _check_ids(workflow: Workflow, problems: Problems) -> bool:
 def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
     graph = Graph(workflow)
     key = "dependsOn" if workflow.source.notation == "v1" else "depends_on"
+    lacking = _Unnamed(workflow)
     for step in workflow.steps:
         for index, other in enumerate(step.depends_on):
-            if other not in graph.steps:
+            if other not in graph.steps and not lacking.may_be(other):
                 problems.error(
                     f"there is no step {other!r} to wait for",
                     (*step.location, key, index),
@@ -150,8 +157,30 @@ def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
         )
 
 
+class _Unnamed:
+    """The steps without an id, any of which may be the one that a reference means."""
+
+    def __init__(self, workflow: Workflow) -> None:
+        self._ids = _named(step.id for step in workflow.steps)
+        self._left = sum(step.id == UNNAMED for step in workflow.steps)
+        self._taken: set[str] = set()
+
+    def may_be(self, step_id: str) -> bool:
+        """Tell whether one of them may have been meant by an id that no step has and that no step's id is like."""
+        if step_id not in self._taken and (self._left <= len(self._taken) or nearest(step_id, self._ids) is not None):
+            return False
+        self._taken.add(step_id)
+        return True
+
+
 def _named(ids: Iterable[str]) -> list[str]:
     return [name for name in ids if name != UNNAMED]
+
+
+def _opening(source: str, offset: int | None) -> int | None:
+    """Give the place of a fault: where its tag opens, if that is on an earlier line, for then the tag is not closed there."""
+    start = -1 if offset is None else source.rfind("{{", 0, offset)
+    return start if start >= 0 and "\n" in source[start:offset] and "}}" not in source[start:offset] else offset
 
 
 def _gives_text(step: Step) -> bool:
@@ -170,13 +199,16 @@ class _References:
         self._problems = problems
         self._declared = {item.name for item in workflow.inputs}
         self._implied: dict[str, None] = {}
+        self._unnamed = _Unnamed(workflow)
 
     def look_at(self, text: SourceText, step: Step | None = None) -> None:
         """Check a text; ``step`` is None for one that is no step's."""
+        if text.source == UNNAMED:
+            return
         try:
             references, warnings = text.parse()
         except ExpressionError as error:
-            self._problems.error(str(error), text.location, offset=error.offset)
+            self._problems.error(str(error), text.location, offset=_opening(str(text.source), error.offset))
             return
         for warning in warnings:
             self._problems.warning(warning, text.location)
@@ -202,6 +234,8 @@ class _References:
 
         facts = {"system": SYSTEM_FACTS, "workflow": WORKFLOW_FACTS}.get(target.kind, ())
         if target.kind == "unknown_step":
+            if self._unnamed.may_be(str(target.step)):
+                return
             error(
                 f"{written!r} names a step {target.step!r}, which does not exist",
                 closest(str(target.step), _named(names.steps)),

@@ -52,7 +52,8 @@ def to_dag(workflow: Workflow) -> DAG:
         tags=[*TAGS, *workflow.tags],
         **_limits(workflow, settings),
     )
-    setattr(dag, WORKFLOW_FILE, workflow.source.path)
+    if not workflow.source.hides:
+        setattr(dag, WORKFLOW_FILE, workflow.source.path)
     defaults = settings.task_settings()
     if settings.granularity == "workflow":
         dag.add_task(WorkflowRunOperator(task_id=OUTPUTS_TASK, workflow=workflow, **defaults))

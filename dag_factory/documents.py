@@ -10,15 +10,16 @@ from __future__ import annotations
 import math
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import yaml
 
-from airflow_llm_provider.workflow.model import DocumentPath
+from airflow_llm_provider.workflow.model import DocumentPath, Source
 from dag_factory.diagnostics import Diagnostic
+from dag_factory.plaintext import HIDDEN, Secret, find_secrets, find_shapes, lines_to_hide
 
 __all__ = ["MAX_BYTES", "Document", "Documents", "decode", "parse"]
 
@@ -91,11 +92,52 @@ def _refuse_duplicates(node: yaml.MappingNode) -> None:
 
 
 class _Lines:
-    """A text's lines, split once however many diagnostics need them."""
+    """A text's lines as they may be shown, split once however many diagnostics need them.
+
+    Attributes:
+        text: The text, its secrets hidden.
+        hides: Whether there are any.
+    """
 
     def __init__(self, text: str) -> None:
+        self.text = text
         self._lines = _LINE_END.split(text)
         self._starts = [0, *(match.end() for match in _LINE_END.finditer(text))]
+        self._secrets: set[str] = set()
+
+    @property
+    def hides(self) -> bool:
+        """Whether a part of the text must not be shown."""
+        return bool(self._secrets)
+
+    def hide(self, spans: Iterable[tuple[int, int]], secrets: Iterable[str]) -> None:
+        """Hide parts of the text, each character by itself, so that all else stays where it is.
+
+        Args:
+            spans: Where they start and end.
+            secrets: What they are, so that no message repeats them.
+        """
+        characters = list(self.text)
+        for start, end in spans:
+            characters[start:end] = [each if each in _BLANK else HIDDEN for each in characters[start:end]]
+        self.text = "".join(characters)
+        found = {secret.strip() for secret in secrets if secret.strip()}
+        for secret in found:
+            # The same may stand at a place that does not tell what it is.
+            if len(secret) >= _UNMISTAKABLE:
+                self.text = self.text.replace(secret, HIDDEN * len(secret))
+        self._lines = _LINE_END.split(self.text)
+        self._secrets |= found
+
+    def without_secrets(self, message: str) -> str:
+        """Put ``***`` in place of every secret in a message."""
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            # As Python writes it between quotes, too; a short one only where it stands by itself.
+            for written in dict.fromkeys((secret, repr(secret)[1:-1])):
+                message = re.sub(rf"(?<!\w){re.escape(written)}(?!\w)", "***", message)
+        for start, end, _ in reversed([*find_shapes(message)]):
+            message = f"{message[:start]}***{message[end:]}"
+        return message
 
     def __getitem__(self, number: int) -> str:
         return self._lines[number][:_LONGEST_EXCERPT].rstrip() if number < len(self._lines) else ""
@@ -115,6 +157,9 @@ class _Lines:
 _LONGEST_EXCERPT = 1000
 """Characters of a line that a diagnostic carries."""
 
+_UNMISTAKABLE = 7
+"""Characters from which on a secret is no word that the file may use for something else."""
+
 _LINE_END = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 """Where YAML ends a line."""
 
@@ -129,13 +174,19 @@ class Document:
         index: Which document of the file, counted from 0.
         data: The document as plain data.
         lines: The file's lines.
+        leaks: Errors that name the secrets which it holds in plain text.
     """
 
     path: str
-    text: str
+    text: str = field(repr=False)
     index: int
-    data: Any
+    data: Any = field(repr=False)
     lines: _Lines = field(repr=False, compare=False)
+    leaks: tuple[Diagnostic, ...] = ()
+
+    def source(self, notation: str) -> Source:
+        """Say where a workflow came from that was read from this document; secrets of the file stay behind."""
+        return Source(self.path, self.lines.text, self.index, notation, hides=self.lines.hides)
 
     @cached_property
     def _node(self) -> yaml.Node | None:
@@ -165,6 +216,7 @@ class Document:
             severity: Whether the workflow can still run.
         """
         line, column = self._place(path, at_key=at_key, offset=offset)
+        message, suggestion = self.lines.without_secrets(message), self.lines.without_secrets(suggestion)
         return Diagnostic(self.path, line + 1, column + 1, message, suggestion, severity, self.lines[line])
 
     def _place(self, path: DocumentPath, *, at_key: bool, offset: int | None) -> tuple[int, int]:
@@ -182,6 +234,25 @@ class Document:
             return self.lines.place(_index_in_scalar(self.text, node, offset))
         return mark.line, mark.column
 
+    def spans(self, secret: Secret) -> list[tuple[int, int]]:
+        """Give start and end of every character of a secret of this document in the file's text."""
+        node, key = self._node, None
+        for part in secret.path:
+            key, node = _member(node, part) if node is not None else (None, None)
+        scalar = key if secret.in_key else node
+        if not isinstance(scalar, yaml.ScalarNode):
+            return []
+        written = [*_written(self.text, scalar)]
+        if secret.start is None:
+            return written
+        first, last = (_solid(scalar.value[:end]) for end in (secret.start, secret.end))
+        return written[first:last]
+
+    @property
+    def start(self) -> int:
+        """Where the document starts in the file's text."""
+        return self._node.start_mark.index if self._node is not None else 0
+
 
 _BLANK = frozenset(" \t\r\n\x85\u2028\u2029")
 _ESCAPE = re.compile(r"\\(?:x[0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)", re.DOTALL)
@@ -194,7 +265,7 @@ def _index_in_scalar(text: str, node: yaml.ScalarNode, offset: int) -> int:
     However a scalar is written, quotes, indentation, folding and most escapes change only white space. So the n-th other
     character of the value is the n-th of what is written.
     """
-    wanted = sum(character not in _BLANK for character in node.value[:offset])
+    wanted = _solid(node.value[:offset])
     index, last = node.start_mark.index, node.start_mark.index
     for start, end in _written(text, node):
         if wanted == 0:
@@ -204,9 +275,20 @@ def _index_in_scalar(text: str, node: yaml.ScalarNode, offset: int) -> int:
     return last if wanted == 0 else index
 
 
+def _solid(text: str) -> int:
+    """Count the characters that are no white space."""
+    return sum(character not in _BLANK for character in text)
+
+
+_PROPERTY = re.compile(r"[&!]\S*\s+")
+
+
 def _written(text: str, node: yaml.ScalarNode) -> Iterator[tuple[int, int]]:
     """Give start and end of each character in a scalar's text that is no white space."""
     position, end = node.start_mark.index, node.end_mark.index
+    # An anchor and a tag belong to the node, but not to its value.
+    while (part := _PROPERTY.match(text, position, end)) is not None:
+        position = part.end()
     if node.style in ("|", ">"):
         header = _LINE_END.search(text, position)
         position = header.end() if header else end
@@ -229,6 +311,12 @@ def _member(node: yaml.Node, part: str | int) -> tuple[yaml.Node | None, yaml.No
         for key, value in node.value:
             if key.value == str(part):
                 return key, value
+        for key, value in node.value:
+            if key.value == "<<":
+                for merged in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                    found = _member(merged, part)
+                    if found[1] is not None:
+                        return found
     if isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         return None, node.value[part]
     return None, None
@@ -286,8 +374,11 @@ def parse(path: str, text: str) -> Documents:
 
     def refuse(message: str, suggestion: str = "", place: tuple[int, int] = (0, 0)) -> Documents:
         line, column = place
+        if hidden := [*lines_to_hide(text)]:
+            lines.hide(hidden, (text[start:end] for start, end in hidden))
+        message = lines.without_secrets(message)
         found = Diagnostic(path, line + 1, column + 1, message, suggestion, text=lines[line])
-        return Documents(tuple(documents), (found,))
+        return Documents(_with_leaks(documents, text, lines), (found,))
 
     documents: list[Document] = []
     if lines.may_nest(50 * MAX_DEPTH) and (place := _too_deep(text)):
@@ -323,7 +414,44 @@ def parse(path: str, text: str) -> Documents:
         return refuse(reason, place=(_too_deep(text) if reason == _TOO_DEEP else None) or (0, 0))
     if not documents:
         return refuse("the file is empty", "write a workflow, or take it out of the folder")
-    return Documents(tuple(documents))
+    return Documents(_with_leaks(documents, text, lines))
+
+
+def _with_leaks(documents: Sequence[Document], text: str, lines: _Lines) -> tuple[Document, ...]:
+    """Look for secrets in plain text, hide them, and give the documents with an error for each."""
+    found: list[tuple[int, int, str, str]] = []
+    covered: set[int] = set()
+    for number, document in enumerate(documents):
+        for secret in find_secrets(document.data):
+            spans = document.spans(secret)
+            if spans and spans[0][0] not in covered:
+                covered.update(index for span in spans for index in range(*span))
+                lines.hide(spans, [secret.text])
+                found.append((number, spans[0][0], secret.what, _instead(secret.path)))
+    # What is left stands in a comment, or in a document that cannot be read.
+    for start, end, what in find_shapes(text):
+        if start not in covered and documents:
+            lines.hide([(start, end)], [text[start:end]])
+            number = max((number for number, document in enumerate(documents) if document.start <= start), default=0)
+            found.append((number, start, what, "delete it"))
+    if not found:
+        return tuple(documents)
+    leaks: dict[int, list[Diagnostic]] = {}
+    for number, index, what, suggestion in sorted(found):
+        line, column = lines.place(index)
+        message = f"{what} is written in plain text"
+        leaks.setdefault(number, []).append(
+            Diagnostic(documents[number].path, line + 1, column + 1, message, suggestion, text=lines[line])
+        )
+    return tuple(replace(document, leaks=tuple(leaks.get(number, ()))) for number, document in enumerate(documents))
+
+
+def _instead(path: DocumentPath) -> str:
+    """Say what to write in place of a secret."""
+    if "inputs" in path[:2] or path[:2] == ("spec", "parameters"):
+        # A default is no template, and would show in the trigger form.
+        return "take the default away, and write {{ secrets.<name> }} where it is used"
+    return "keep it in a secrets backend and write {{ secrets.<name> }}"
 
 
 _TOO_DEEP = f"the document nests more than {MAX_DEPTH} levels deep"

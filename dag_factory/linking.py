@@ -58,7 +58,7 @@ def link(
     errors: list[Diagnostic] = []
     known = [*known]
 
-    def linked(current: Workflow, above: tuple[str, ...]) -> Workflow:
+    def linked(current: Workflow, above: tuple[str, ...], begin: DocumentPath = ()) -> Workflow:
         used: dict[str, Workflow] = {}
         for name, place, step in links(current):
             other = None if is_template(name) else find(name)
@@ -71,12 +71,13 @@ def link(
                 message = f"there is no workflow {name!r}"
                 errors.extend([report(workflow, message, place, closest(name, known))] if mine else [])
             elif name in (*above, current.name):
-                circle = " -> ".join((*above, current.name, name))
-                errors.extend(
-                    [report(workflow, f"these workflows run each other: {circle}", place, "")] if mine else []
-                )
+                # A circle that does not come back to the workflow itself is told by those that are in it.
+                if name == workflow.name:
+                    circle = " -> ".join((*above, current.name, name))
+                    message = f"these workflows run each other: {circle}"
+                    errors.append(report(workflow, message, begin or place, "break the circle at one of them"))
             else:
-                used[name] = linked(other, (*above, current.name))
+                used[name] = linked(other, (*above, current.name), begin or place)
                 if mine and step is not None:
                     errors.extend(_misfits(workflow, used[name], step, report))
         current = replace(current, uses=used)

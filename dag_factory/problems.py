@@ -10,7 +10,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.model import DocumentPath
 from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.diagnostics import Diagnostic
@@ -65,6 +65,7 @@ class Problems:
 
     def __init__(self, document: Document) -> None:
         self._document = document
+        self._told: set[Diagnostic] = set()
         self.found: list[Diagnostic] = []
 
     @property
@@ -76,7 +77,11 @@ class Problems:
         self, message: str, path: DocumentPath, *, suggestion: str = "", at_key: bool = False, offset: int | None = None
     ) -> None:
         """Add an error; the arguments are those of :meth:`Document.diagnostic`."""
-        self.found.append(self._document.diagnostic(message, path, suggestion=suggestion, at_key=at_key, offset=offset))
+        problem = self._document.diagnostic(message, path, suggestion=suggestion, at_key=at_key, offset=offset)
+        # What several steps use is looked at for each of them.
+        if problem not in self._told:
+            self._told.add(problem)
+            self.found.append(problem)
 
     def warning(
         self, message: str, path: DocumentPath, *, suggestion: str = "", offset: int | None = None, at_key: bool = False
@@ -114,18 +119,22 @@ class Problems:
         """
         told: set[DocumentPath] = set()
         changed = _Changed()
+        renamed: set[DocumentPath] = set()
         # What is wrong is left out and what is missing filled, so that what else is wrong comes to light.
         for _ in range(_ROUNDS):
             try:
                 return model.model_validate(data)
             except ValidationError as error:
                 details = _merged(error.errors(include_url=False))
+            meant = _meant(model, data, details)
+            renamed |= {(*wrong[:-1], name) for wrong, right in meant.items() for name in _names_of(model, right)}
+            details = [detail for detail in details if detail["type"] != "missing" or _place(detail) not in renamed]
             for detail in details:
                 place = _place(detail)
                 if place not in told and not changed.caused(detail) and not (templates and _may_become_right(detail)):
                     self._add(model, detail, path, locations or {}, also_known)
                 told.add(place)
-            data = _what_is_right(data, details, changed)
+            data = _what_is_right(data, details, changed, meant)
         return None
 
     def _add(
@@ -154,9 +163,9 @@ class Problems:
                 place,
                 suggestion=_did_you_mean(given, words),
             )
-        elif kind in _BOUNDS and isinstance(given, (int, float, str, list)):
+        elif kind in _BOUNDS and isinstance(given, (int, float, str, list, dict)):
             bound, key = _BOUNDS[kind]
-            size = f"has {len(given)}" if isinstance(given, (str, list)) else f"is {given!r}"
+            size = f"has {len(given)}" if isinstance(given, (str, list, dict)) else f"is {given!r}"
             self.error(f"{label} {size}; {bound.format(detail['ctx'][key])}", place)
         elif kind in _EXPECTED:
             self.error(f"{label} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
@@ -224,20 +233,48 @@ class _Changed:
         return moved or any(changed[: len(place)] == place for changed in self.objects | self.lists)
 
 
-def _what_is_right(data: Any, details: list[ErrorDetails], changed: _Changed) -> Any:
-    """Leave out what is wrong, and put a mark in place of a missing text."""
+def _meant(model: type[BaseModel], data: Any, details: list[ErrorDetails]) -> dict[DocumentPath, str]:
+    """Find the keys that are missing only because they are misspelt."""
+    meant: dict[DocumentPath, str] = {}
+    for detail in details:
+        place = _place(detail)
+        if detail["type"] == "extra_forbidden":
+            right = nearest(str(place[-1]), _keys_at(model, place[:-1]))
+            parent = _inside(data, place[:-1])
+            if right is not None and isinstance(parent, dict) and right not in parent:
+                meant[place] = right
+    return meant
+
+
+def _names_of(model: type[BaseModel], key: str) -> list[str]:
+    """Give all names of a key."""
+    for field in model.model_fields.values():
+        choices = getattr(field.validation_alias, "choices", ())
+        if key in choices:
+            return [str(choice) for choice in choices]
+    return [key]
+
+
+def _inside(data: Any, path: DocumentPath) -> Any:
+    for part in path:
+        try:
+            data = data[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return data
+
+
+def _what_is_right(data: Any, details: list[ErrorDetails], changed: _Changed, meant: Mapping[DocumentPath, str]) -> Any:
+    """Leave out what is wrong, rename what is misspelt, and put a mark in place of a missing text."""
     data = copy.deepcopy(data)
     # From the end, so that what is taken out of a list does not move what is still to be taken out.
     for detail in sorted(details, key=lambda detail: [str(part).zfill(9) for part in _place(detail)], reverse=True):
         *above, last = _place(detail) or ("",)
-        parent = data
-        for part in above:
-            try:
-                parent = parent[part]
-            except (KeyError, IndexError, TypeError):
-                parent = None
+        parent = _inside(data, tuple(above))
         if isinstance(parent, dict) and detail["type"] == "missing":
             parent[last] = UNNAMED
+        elif isinstance(parent, dict) and (right := meant.get(_place(detail))) is not None:
+            parent[right] = parent.pop(last)
         elif isinstance(parent, dict):
             parent.pop(last, None)
             changed.objects.add(tuple(above))

@@ -168,6 +168,7 @@ def _read_documents(path: str, text: str) -> _Read:
 
 def _read_document(document: Document) -> tuple[Workflow | None, list[Diagnostic]]:
     problems = Problems(document)
+    problems.found += document.leaks
     if not isinstance(document.data, dict):
         problems.error(
             "a workflow is a mapping", (), suggestion="begin with 'name:' and 'steps:', or with 'apiVersion:'"
@@ -254,5 +255,8 @@ def diagnostic(workflow: Workflow, message: str, path: DocumentPath, *, suggesti
         suggestion: What to do.
     """
     source = workflow.source
-    document = next(item for item in parse(source.path or "", source.text).documents if item.index == source.document)
-    return document.diagnostic(message, path, suggestion=suggestion)
+    for document in parse(source.path or "", source.text).documents:
+        if document.index == source.document:
+            return document.diagnostic(message, path, suggestion=suggestion)
+    # A file whose secrets are hidden need not be YAML any more.
+    return Diagnostic(source.path or "", 1, 1, message, suggestion)

@@ -6,8 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from dag_factory.read import find_files
+
 REPOSITORY = Path(__file__).parent.parent
 WORKFLOWS = REPOSITORY / "dags" / "workflows"
+EXAMPLES = sorted(find_files(WORKFLOWS))
+"""The example workflows."""
+
 CORPUS = REPOSITORY.parent / "shared" / "corpus"
 
 

@@ -231,15 +231,17 @@ class Source:
 
     Attributes:
         path: The file as it was named to the reader; None for a text that is no file.
-        text: The whole file.
+        text: The whole file; secrets that it holds in plain text are hidden.
         document: Which document of the file, counted from 0.
         notation: The notation it is written in: ``steps`` or ``v1``.
+        hides: Whether there are such secrets, so that the file itself must not be shown.
     """
 
     path: str | None
     text: str = field(repr=False)
     document: int
     notation: str
+    hides: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class Limited:
 
     def __init__(self, resolve: Resolver) -> None:
         self._resolve = resolve
-        self._end: float = resolve._end if isinstance(resolve, Limited) else time.monotonic() + MAX_SECONDS
+        self._end: float = resolve._end if isinstance(resolve, Limited) else time.thread_time() + MAX_SECONDS
 
     def __call__(self, path: Path) -> object:
         """Give the value that a path leads to."""
@@ -90,7 +90,7 @@ class Limited:
 
     def check(self) -> None:
         """Look at the clock; raises :class:`~airflow_llm_provider.errors.ExpressionError` when the time is over."""
-        if time.monotonic() > self._end:
+        if time.thread_time() > self._end:
             raise ExpressionError(
                 f"the values take longer than {MAX_SECONDS:g} s to compute; use less, or smaller ones"
             )

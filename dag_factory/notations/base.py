@@ -14,7 +14,7 @@ from airflow_llm_provider.clients import Kind, is_provider, known_providers
 from airflow_llm_provider.engine.executor import Executor, find_executor
 from airflow_llm_provider.engine.inputs import misfits
 from airflow_llm_provider.errors import ConfigurationError
-from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.durations import parse_duration
 from airflow_llm_provider.workflow.functions import FUNCTIONS
 from airflow_llm_provider.workflow.model import (
@@ -283,13 +283,22 @@ def read_output(name: str, value: Any, location: DocumentPath, problems: Problem
         problems: Takes what is wrong.
     """
     # An object that only looks like the long form is a value as well.
-    if isinstance(value, dict) and "value" in value:
+    if isinstance(value, dict) and ("value" in value or _lacks_value(value)):
         model = problems.validate(OutputModel, value, location)
         if model is not None:
             return WorkflowOutput(
                 name, model.value, model.fallback, _transform(model.transform, location, problems), location
             )
     return WorkflowOutput(name, value, location=location)
+
+
+def _lacks_value(given: Mapping[str, Any]) -> bool:
+    """Tell whether an object is the long form of an output whose ``value`` is missing or misspelt."""
+    known = OutputModel.model_fields
+    unknown = [key for key in given if key not in known and not key.startswith("x-")]
+    return len(unknown) <= 1 and (
+        bool(given.keys() & {"fallback", "transform"}) or any(nearest(key, known) == "value" for key in unknown)
+    )
 
 
 def _transform(written: str | None, location: DocumentPath, problems: Problems) -> str | None:
@@ -303,6 +312,7 @@ def _transform(written: str | None, location: DocumentPath, problems: Problems) 
             (*location, "transform"),
             suggestion=closest(written, one_argument),
         )
+        return None
     return f"${{{{ {written}(value) }}}}"
 
 

@@ -15,8 +15,8 @@ from pydantic import AliasChoices, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor, find_executor, is_executor
-from airflow_llm_provider.spelling import closest
-from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Source, Step, Workflow, slug
+from airflow_llm_provider.spelling import closest, nearest
+from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Step, Workflow, slug
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Timezone
 from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList, free_keys, json_type
@@ -41,7 +41,7 @@ from dag_factory.notations.base import (
     template_of,
     workflow_name,
 )
-from dag_factory.problems import Problems
+from dag_factory.problems import UNNAMED, Problems
 
 __all__ = ["GROUPS", "STEPS", "RootModel", "StepModel"]
 
@@ -149,9 +149,9 @@ class RootModel(Model):
 
 def _read(document: Document, problems: Problems) -> Workflow | None:
     root = problems.validate(RootModel, document.data, ())
-    reader = _Reader(root, problems)
-    steps = reader.read(document.data.get("steps"), ("steps",), _Place())
-    if root is None:
+    reader = _Reader(root, document.data, problems)
+    steps = reader.checked(reader.read(document.data.get("steps"), ("steps",), _Place()))
+    if root is None or "steps" not in document.data:
         return None
     airflow = root.airflow.model_dump(exclude_unset=True)
     if root.trigger is not None and root.trigger.schedule is not None:
@@ -160,7 +160,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         name=root.name,
         dag_id=workflow_name(root.name, ("name",), problems),
         steps=reader.with_branches_awaited(steps),
-        source=Source(document.path, document.text, document.index, STEPS.name),
+        source=document.source(STEPS.name),
         version=root.version,
         description=root.description,
         inputs=read_inputs(root.inputs, ("inputs",), problems),
@@ -194,11 +194,12 @@ class _Place:
 class _Reader:
     """Reads the steps of one document; groups become their steps, and one more that stands for the group."""
 
-    def __init__(self, root: RootModel | None, problems: Problems) -> None:
-        self._providers: Mapping[str, ProviderModel] = root.providers if root else {}
+    def __init__(self, root: RootModel | None, data: Mapping[str, Any], problems: Problems) -> None:
+        self._providers = _providers(root, data)
         self._on_error = OnError(continues=root is not None and root.failure_policy.mode == "continueOnError")
         self._problems = problems
         self._members: dict[str, tuple[str, ...]] = {}
+        self._waits: list[tuple[str, DocumentPath]] = []
 
     def read(self, given: Any, location: DocumentPath, place: _Place) -> list[Step]:
         """Read a list of steps, or the only one of a branch."""
@@ -206,6 +207,23 @@ class _Reader:
             return self._read_one(given, location, place)
         items = enumerate(given if isinstance(given, list) else [])
         return [step for index, item in items for step in self._read_one(item, (*location, index), place)]
+
+    def checked(self, steps: list[Step]) -> list[Step]:
+        """Give the steps without what groups wait for in vain, which is told where the group says it."""
+        ids = {step.id for step in steps}
+        unknown = {other for other, _ in self._waits if other not in ids}
+        for other, location in self._waits:
+            if other in unknown:
+                self._problems.error(
+                    f"there is no step {other!r} to wait for",
+                    location,
+                    suggestion=closest(other, ids - {UNNAMED}),
+                )
+        inherited = {step.id: {wait for wait in step.depends_on if wait in unknown} for step in steps}
+        return [
+            replace(step, depends_on=tuple(other for other in step.depends_on if other not in inherited[step.id]))
+            for step in steps
+        ]
 
     def with_branches_awaited(self, steps: list[Step]) -> tuple[Step, ...]:
         """Give the steps; one that waits for a branch waits for the steps of the branch as well."""
@@ -225,6 +243,17 @@ class _Reader:
                 self._problems.error("a step must be a mapping", location)
             return []
         data = free_keys(given)
+        kind = data.get("type")
+        if kind is None:
+            key = next((key for key, value in data.items() if value in [*GROUPS] and nearest(key, ["type"])), None)
+            if key is not None:
+                self._unknown_key(key, "type", location)
+                data = {"type" if each == key else each: value for each, value in data.items()}
+        elif (
+            isinstance(kind, str) and kind not in GROUPS and not is_executor(kind) and (group := nearest(kind, GROUPS))
+        ):
+            executor_of(kind, (*location, "type"), self._problems)
+            data = {**data, "type": group}
         if data.get("type") == "parallel":
             return self._read_parallel(data, location, place)
         if data.get("type") == "branch":
@@ -235,10 +264,11 @@ class _Reader:
     def _read_parallel(self, data: Mapping[str, Any], location: DocumentPath, place: _Place) -> list[Step]:
         model = self._problems.validate(ParallelModel, data, location)
         key = "tasks" if "tasks" in data else "steps"
-        given = data.get(key)
+        given = data.get(key, model.tasks if model else None)
         if model is None or not isinstance(given, list):
             return self.read(given, (*location, key), place)
         own = () if model.condition is None else (Gate(model.condition, location=(*location, "condition")),)
+        self._waits += [(other, (*location, "depends_on", index)) for index, other in enumerate(model.depends_on)]
         inside = _Place((*place.depends_on, *model.depends_on), (*place.gates, *own), place.after)
         runs: list[list[Step]] = []
         for index, item in enumerate(given):
@@ -280,6 +310,7 @@ class _Reader:
         return [replace(self._step(model, location, place, "branch", inputs), condition=None), *steps]
 
     def _read_step(self, data: Mapping[str, Any], location: DocumentPath, place: _Place) -> Step | None:
+        data = self._with_keys_as_meant(data, location)
         model = self._problems.validate(StepModel, data, location)
         kind = data.get("type", "llm")
         simple = isinstance(kind, (str, int, float))
@@ -301,6 +332,29 @@ class _Reader:
             return None
         step = replace(self._step(model, location, place, model.type, inputs), template=template)
         return replace(step, condition=None) if "condition" in own else step
+
+    def _unknown_key(self, key: str, right: str, location: DocumentPath) -> None:
+        suggestion = f"did you mean {right!r}?"
+        self._problems.error(f"unknown key {key!r}", (*location, key), suggestion=suggestion, at_key=True)
+
+    def _with_keys_as_meant(self, data: Mapping[str, Any], location: DocumentPath) -> Mapping[str, Any]:
+        """Rename the keys of all steps that are misspelt, adding an error for each: what they hold would be missed."""
+        common = StepModel.model_fields.keys()
+        for name in ("llm", data.get("type", "llm")):
+            # An unknown type is told of elsewhere, and says nothing about keys.
+            if not (isinstance(name, str) and is_executor(name)):
+                return data
+            inputs = find_executor(name).Inputs
+            if inputs.model_config.get("extra") == "allow":
+                continue
+            known = {*common, *inputs.model_fields}
+            for key in [key for key in data if key not in known and key != TEMPLATE_KEY]:
+                right = nearest(key, known)
+                fits = right == "type" if name == "llm" and "type" not in data else name == data.get("type", "llm")
+                if right in common and right not in data and fits:
+                    self._unknown_key(key, str(right), location)
+                    data = {str(right) if each == key else each: value for each, value in data.items()}
+        return data
 
     def _step(
         self, model: StepModel, location: DocumentPath, place: _Place, kind: str, inputs: Mapping[str, Any]
@@ -342,6 +396,18 @@ class _Reader:
         return dict(zip(names, given, strict=False))
 
 
+def _providers(root: RootModel | None, data: Mapping[str, Any]) -> Mapping[str, ProviderModel]:
+    """Give the entries of ``providers``; one whose model is given but wrong has some model nevertheless."""
+    given = data.get("providers")
+    written = given if isinstance(given, dict) else {}
+    return {
+        name: entry.model_copy(update={"model": UNNAMED})
+        if entry.model is None and isinstance(written.get(name), dict) and "model" in written[name]
+        else entry
+        for name, entry in (root.providers if root else {}).items()
+    }
+
+
 def _is_taken(branch: str, key: str) -> str:
     """Give the condition that a branch has taken the way of that key."""
     quoted = key.replace("\\", "\\\\").replace("'", "\\'")
@@ -362,7 +428,8 @@ def _with_provider(
             place = (*location, "provider")
             check_provider(inputs["provider"], place, problems, executor=executor, also_known=providers)
         return inputs
-    check_provider(named.type, ("providers", str(inputs["provider"]), "type"), problems, executor=executor)
+    if named.type != UNNAMED:
+        check_provider(named.type, ("providers", str(inputs["provider"]), "type"), problems, executor=executor)
     defaults = {"model": named.model, "base_url": named.endpoint, "connection": named.connection}
     return {
         **{name: value for name, value in defaults.items() if value is not None},

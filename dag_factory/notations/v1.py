@@ -18,7 +18,6 @@ from airflow_llm_provider.workflow.model import (
     DocumentPath,
     Gate,
     Input,
-    Source,
     Step,
     Trigger,
     Workflow,
@@ -276,16 +275,17 @@ class TaskConfig(Model):
 
 
 def _read(document: Document, problems: Problems) -> Workflow | None:
-    model = KINDS.get(str(document.data.get("kind")), Root)
-    root = problems.validate(model, document.data, ())
     spec = document.data.get("spec")
     given = spec if isinstance(spec, dict) else {}
+    root = problems.validate(_model(document.data.get("kind"), given), document.data, ())
     shared = root.spec.config if root else Config()
     steps = _read_tasks(given.get("tasks"), ("spec", "tasks"), shared, problems)
     branches = given.get("branches")
     for index, branch in enumerate(branches if isinstance(branches, list) else []):
         steps += _read_branch(branch, ("spec", "branches", index), shared, problems)
-    if root is None:
+    # Without the steps, whose key may be misspelt, every reference would seem wrong.
+    lost = not given.keys() & {"tasks", "templateRef"} or ("branches" not in given and root and root.spec.branches)
+    if root is None or lost:
         return None
     metadata, reference = root.metadata, root.spec.template_ref
     inputs_key = "parameters" if "parameters" in given else "inputs"
@@ -300,7 +300,7 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         name=metadata.name,
         dag_id=workflow_name(metadata.name, ("metadata", "name"), problems),
         steps=tuple(steps),
-        source=Source(document.path, document.text, document.index, V1.name),
+        source=document.source(V1.name),
         version=metadata.version,
         description=metadata.description,
         inputs=inputs,
@@ -321,6 +321,13 @@ def _read(document: Document, problems: Problems) -> Workflow | None:
         airflow=root.spec.airflow_settings(),
         location=("spec",),
     )
+
+
+def _model(kind: Any, spec: Mapping[str, Any]) -> type[Root]:
+    """Give the model of a kind; of one that does not exist, that of the kind which has such a spec."""
+    telling = {"schedule": CronRoot, "trigger": EventRoot, "parameters": TemplateRoot}
+    meant = next((model for key, model in telling.items() if key in spec), Root)
+    return KINDS.get(kind, meant) if isinstance(kind, str) else meant
 
 
 def _read_tasks(
@@ -353,8 +360,11 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     if task is None:
         return None
     at_executor = (*location, "executor")
+    before = len(problems.found)
     name, implied = _EXECUTORS.get(task.executor) or _provider_executor(task.executor, at_executor, problems)
-    executor = executor_of(name, at_executor, problems) if task.executor != UNNAMED else None
+    # Of an executor that does not exist, nothing is known of its inputs either.
+    exists = task.executor != UNNAMED and len(problems.found) == before
+    executor = executor_of(name, at_executor, problems) if exists else None
     inputs, locations, config = _flatten(task.inputs, (*location, "inputs"), problems)
     if name in PROVIDER_KINDS and "provider" in inputs:
         check_provider(inputs["provider"], locations["provider"], problems, executor=name)
@@ -465,4 +475,8 @@ def _bind_outputs(
     return dict(sorted(bound.items(), key=lambda item: item[1] != executor.outputs[0]))
 
 
-V1 = Notation("v1", reads=lambda data: "apiVersion" in data, read=_read)
+def _reads(data: Mapping[str, Any]) -> bool:
+    return "apiVersion" in data or {"kind", "spec"} <= data.keys()
+
+
+V1 = Notation("v1", reads=_reads, read=_read)

@@ -80,9 +80,9 @@ async def test_redirects(elsewhere: str, path: str, method: str, error: str | No
 async def test_what_a_server_repeats_holds_no_secret(elsewhere: str) -> None:
     step = (
         f"id: a, type: 'http:request', url: '{elsewhere}/key-in-the-path/x?token=token-in-query', "
-        "headers: {authorization: Bearer token-in-header, x-flag: on}"
+        "headers: {authorization: 'Bearer {{ inputs.word }}', x-flag: on}"
     )
-    result = await run(f"name: x\nsteps:\n  - {{{step}}}\n")
+    result = await run(f"name: x\nsteps:\n  - {{{step}}}\n", word="token-in-header")
     assert result.error == "a: AuthenticationError: 127.0.0.1 answered 403: no: /***/x?token=*** *** on"
 
 

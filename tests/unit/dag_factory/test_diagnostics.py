@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dag_factory import read_text
+from dag_factory import read_folder, read_text
 
 
 @dataclass(frozen=True)
@@ -293,6 +293,117 @@ CASES = [
             r: {value: "${{ tasks.a.outputs.resaon }}"}
         """,
     ),
+    Case("plaintext secret", "name: x\nmetadata: {password: hunter2}\n" + STEP),
+    Case("plaintext secret in an input", "name: x\ninputs: {api_key: hunter2}\n" + STEP),
+    Case("plaintext secret in a comment", "name: x # xoxb" + "-1234567890-abcdef\n" + STEP),
+    Case("name used twice", "name: x\n" + STEP + "---\nname: x\n" + STEP),
+    Case("alias bomb", "a: &a [1, 1]\nb: &b [" + "*a, " * 900 + "]\nc: [" + "*b, " * 900 + "]\n"),
+    Case(
+        "parallel without tasks",
+        "name: x\nsteps:\n  - {id: p, type: parallel}\n  - {id: q, type: parallel, tasks: []}\n",
+    ),
+    Case(
+        "parallel with what is no step",
+        "name: x\nsteps:\n  - {id: p, type: parallel, tasks: [a, {type: action, action: b}], max_concurrency: 0}\n",
+    ),
+    Case(
+        "branches of a step",
+        """\
+        name: x
+        steps:
+          - {id: a, type: branch, condition: "{{ kind }}"}
+          - {id: b, type: branch, condition: "{{ kind }}", branches: {}}
+          - {id: c, type: branch, branches: {x: [{id: d, type: action, action: e}]}}
+          - {id: f, type: branch, condition: "{{ kind }}", branches: {left: [{id: g, type: action, action: e}]}, default: lefft}
+          - {id: h, type: branch, condition: "{{ kind }}", branches: {x: y}}
+        """,
+    ),
+    Case(
+        "fan-out",
+        """\
+        name: x
+        steps:
+          - {id: a, type: "orchestrator:fan-out", items: "{{ list }}"}
+          - {id: b, type: "orchestrator:fan-out", items: "{{ list }}", task_template: c}
+          - {id: d, type: "orchestrator:fan-out", task_template: {type: transfrom}}
+          - {id: e, type: "orchestrator:fan-out", items: [1], on_item_error: skipp, task_template: {type: action, action: b}}
+        """,
+    ),
+    Case(
+        "on_error and failure_policy",
+        "name: x\nfailure_policy: failFats\nsteps:\n  - {id: a, type: action, action: b, on_error: contniue}\n"
+        "  - {id: c, type: action, action: b, on_error: {defualt: 1}}\n",
+    ),
+    Case(
+        "events",
+        """\
+        name: x
+        steps:
+          - {id: a, type: action, action: b}
+        events:
+          onSucess: {type: webhook, url: u}
+          onFailure:
+            - {type: webhok, url: u}
+            - {type: custom}
+            - {type: alert, executor: action}
+            - {type: custom, executor: "orchestrator:asert"}
+            - {type: webhook}
+            - {type: deadletter, note: "{{ outputs.zz.text }}"}
+        """,
+    ),
+    Case(
+        "v1 cron without schedule",
+        "apiVersion: orchestrator.llm/v1\nkind: CronWorkflow\nmetadata: {name: x}\n" + SPEC,
+    ),
+    Case(
+        "v1 event without trigger",
+        "apiVersion: orchestrator.llm/v1\nkind: EventWorkflow\nmetadata: {name: x}\n" + SPEC,
+    ),
+    Case(
+        "v1 trigger",
+        "apiVersion: orchestrator.llm/v1\nkind: EventWorkflow\nmetadata: {name: x}\nspec:\n"
+        "  trigger: {evntSource: s, filter: '${{ event. }}'}\n  tasks: [{id: a, executor: action, inputs: {action: x}}]\n",
+    ),
+    Case(
+        "v1 template",
+        "apiVersion: orchestrator.llm/v1\nkind: Template\nmetadata: {name: x}\nspec:\n  parametrs: [{name: a}]\n",
+    ),
+    Case(
+        "v1 template reference to nothing",
+        "apiVersion: orchestrator.llm/v1\nkind: Workflow\nmetadata: {name: x}\nspec: {templateRef: {name: missing}}\n",
+    ),
+    Case(
+        "v1 neither tasks nor template",
+        "apiVersion: orchestrator.llm/v1\nkind: Workflow\nmetadata: {name: x}\nspec: {}\n",
+    ),
+    Case(
+        "sub-workflow",
+        "name: sub\ninputs: [need]\n"
+        + STEP
+        + "---\n"
+        + """\
+name: x
+steps:
+  - {id: a, type: "orchestrator:workflow", workflow: sbu}
+  - {id: b, type: "orchestrator:workflow", workflow: sub}
+  - {id: c, type: "orchestrator:workflow", workflow: sub, inputs: {need: 1, ned: 2}}
+  - {id: d, type: "orchestrator:workflow", workflow: "{{ name }}"}
+""",
+    ),
+    Case(
+        "sub-workflows in a circle",
+        'name: x\nsteps: [{id: a, type: "orchestrator:workflow", workflow: y}]\n---\n'
+        'name: y\nsteps: [{id: a, type: "orchestrator:workflow", workflow: x}]\n',
+    ),
+    Case("approval without message", "name: x\nsteps:\n  - {id: a, type: 'orchestrator:approval'}\n"),
+    Case("output transform", "name: x\n" + STEP + "outputs:\n  a: {value: '{{ steps.a }}', transform: uper}\n"),
+    Case("output without value", "name: x\n" + STEP + "outputs:\n  a: {vlaue: '{{ steps.a }}'}\n  b: {fallback: 1}\n"),
+    Case(
+        "unknown tool",
+        "apiVersion: orchestrator.llm/v1\nkind: Workflow\nmetadata: {name: x}\nspec:\n"
+        "  tasks: [{id: a, executor: 'llm-forge:tool:calculatr', inputs: {a: 1}}]\n",
+    ),
+    Case("misspelt keys", "name: x\nsteps:\n  - {iid: a, typ: action, action: b, conditon: 1 > 2, outptu: c}\n"),
 ]
 
 
@@ -326,4 +437,37 @@ def test_the_excerpt_points_at_the_column() -> None:
         "w.yaml:3:41: unknown key 'promt'; did you mean 'prompt'?\n"
         "      - {id: a, provider: openai, model: m, promt: p}\n"
         "                                            ^"
+    )
+
+
+FILES = {
+    "10 MB": (
+        b"#" * (10 * 1024 * 1024 + 1),
+        "1:1: the file has 10,485,761 bytes; at most 10,485,760 are read; split it",
+    ),
+    "binary": (
+        b"name: \0\1",
+        "1:1: this is a binary file, not YAML; take it out of the folder, or save it as UTF-8 text",
+    ),
+    "wrong encoding": (
+        "name: x\ndescription: é\n".encode("latin-1"),
+        "2:1: byte 0xe9 is not UTF-8; save the file as UTF-8",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_message_of_a_file_that_is_no_text(name: str, tmp_path: Path) -> None:
+    content, expected = FILES[name]
+    (tmp_path / "w.yaml").write_bytes(content)
+    [error] = read_folder(tmp_path).errors
+    assert str(error) == f"{tmp_path}/w.yaml:{expected}"
+
+
+def test_message_of_a_name_that_two_files_use(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("name: x\n" + STEP)
+    [error] = read_folder(tmp_path).errors
+    assert str(error) == (
+        f"{tmp_path}/b.yaml:1:7: the name 'x' is taken by {tmp_path}/a.yaml; give each workflow a name of its own"
     )
