@@ -13,6 +13,7 @@ from airflow_llm_provider.engine.scope import MemoryResults, Run
 from airflow_llm_provider.errors import LLMProviderError
 from airflow_llm_provider.operators.step import STEP_XCOM, WorkflowOperator
 from airflow_llm_provider.workflow.model import Workflow
+from airflow_llm_provider.workflow.task_ids import OUTPUTS_TASK
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -56,13 +57,18 @@ class WorkflowEventsOperator(WorkflowOperator):
         if ti.get_dagrun_state(ti.dag_id, ti.run_id) != "running":
             return "cancelled", "the run was cancelled"
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
-        failed = [task_id for task_id, state in states.items() if state == "failed"]
-        if not failed:
+        # The tasks of a fan-out's items have no say: the step that collects them has.
+        names = {OUTPUTS_TASK: OUTPUTS_TASK, **{step.task_id: step.id for step in self.workflow.steps}}
+        records = {
+            name: ti.xcom_pull(task_ids=task_id, key=STEP_XCOM) or {}
+            for task_id, name in names.items()
+            if states.get(task_id) == "failed"
+        }
+        if not records:
             return "completed", None
-        steps = {step.task_id: step.id for step in self.workflow.steps}
-        record = ti.xcom_pull(task_ids=failed[0], key=STEP_XCOM) or {}
-        name = steps.get(failed[0], failed[0])
-        return "failed", f"{name}: {record.get('error') or 'the task failed; its log tells why'}"
+        # One that only waited for another that failed does not tell why.
+        name = next((name for name, record in records.items() if record.get("state") != "pending"), next(iter(records)))
+        return "failed", f"{name}: {records[name].get('error') or 'the task failed; its log tells why'}"
 
     async def _run(self, context: Context, ending: Ending, error: str | None) -> tuple[StepResult, ...]:
         if not steps_at(self.workflow, ending):

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPIError, DagRun
-from tests.conformance.cases import CASES, Case
+from tests.conformance.cases import IN_AIRFLOW, Case
 from tests.integration.airflow.conftest import AirflowStand
 
 STATES = {
@@ -63,7 +63,7 @@ def compare(case: Case, state: str, tasks: Mapping[str, Mapping[str, Any]]) -> N
 def folder(airflow_stand: AirflowStand) -> Path:
     place = airflow_stand.dags_folder / "workflows" / "conformance"
     place.mkdir()
-    for case in CASES:
+    for case in IN_AIRFLOW:
         (place / f"{case.dag_id}.yaml").write_text(case.text)
     return place
 
@@ -75,7 +75,7 @@ class Runs:
 
     def __init__(self, stand: AirflowStand) -> None:
         self._stand = stand
-        self._cases = [case for case in CASES if case.state != "refused"]
+        self._cases = [case for case in IN_AIRFLOW if case.state != "refused"]
         self._started: dict[str, DagRun] = {}
 
     def of(self, case: Case) -> DagRun:
@@ -92,7 +92,7 @@ def runs(airflow_stand: AirflowStand, folder: Path) -> Runs:
     return Runs(airflow_stand)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", IN_AIRFLOW, ids=lambda case: case.name)
 def test_on_the_scheduler(airflow_stand: AirflowStand, runs: Runs, case: Case) -> None:
     api = airflow_stand.api
     if case.state == "refused":
@@ -118,7 +118,7 @@ def test_with_dag_test(airflow_stand: AirflowStand, folder: Path, tmp_path: Path
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
     }
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, capture_output=True, check=True)
-    wanted = [case for case in CASES if case.state != "refused" and not case.overlapping]
+    wanted = [case for case in IN_AIRFLOW if case.state != "refused" and not case.overlapping]
     given = json.dumps({case.dag_id: case.inputs for case in wanted})
     command = [sys.executable, "-c", RUN_ALL, str(folder), given]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
