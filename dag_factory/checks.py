@@ -89,6 +89,13 @@ def _event_texts(workflow: Workflow) -> Iterator[SourceText]:
 
 
 def _check_schedule(workflow: Workflow, problems: Problems) -> None:
+    if workflow.trigger is not None and workflow.airflow.get("schedule"):
+        problems.error(
+            "events start this workflow, so it has no schedule",
+            (*workflow.location, "airflow", "schedule"),
+            at_key=True,
+        )
+        return
     needed = [item.name for item in workflow.inputs if item.required and item.source is None]
     if needed and workflow.airflow.get("schedule"):
         names = ", ".join(map(repr, needed))

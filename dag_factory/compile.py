@@ -14,6 +14,7 @@ from airflow.sdk import DAG, Param
 
 from airflow_llm_provider.executors.fan_out import FanOutInputs
 from airflow_llm_provider.operators.approval import ApprovalStepOperator
+from airflow_llm_provider.operators.event import WorkflowEventOperator
 from airflow_llm_provider.operators.events import WorkflowEventsOperator, run_timeout_events
 from airflow_llm_provider.operators.fan_out import (
     FanOutCollectOperator,
@@ -25,9 +26,10 @@ from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputs
 from airflow_llm_provider.policy import WORKFLOW_FILE
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Input, Step, Workflow
-from airflow_llm_provider.workflow.task_ids import ENDING_TASK, OUTPUTS_TASK, mapped_task_ids
+from airflow_llm_provider.workflow.task_ids import ENDING_TASK, EVENT_TASK, OUTPUTS_TASK, mapped_task_ids
 from dag_factory.airflow_block import AirflowWorkflow
 from dag_factory.checks import is_mapped
+from dag_factory.event_assets import event_asset
 
 __all__ = ["to_dag"]
 
@@ -49,14 +51,15 @@ def to_dag(workflow: Workflow) -> DAG:
         workflow: A workflow without errors.
     """
     settings = AirflowWorkflow.model_validate(workflow.airflow)
+    asset = None if workflow.trigger is None else event_asset(workflow.trigger)
     dag = DAG(
         dag_id=workflow.dag_id,
         description=workflow.description,
         doc_md=_documentation(workflow),
-        schedule=settings.schedule,
+        schedule=settings.schedule if asset is None else [asset],
         start_date=_start(settings),
         catchup=settings.catchup,
-        params={item.name: _param(item) for item in workflow.inputs},
+        params={item.name: _param(item, by_event=workflow.trigger is not None) for item in workflow.inputs},
         tags=[*TAGS, *workflow.tags],
         **_limits(workflow, settings),
     )
@@ -66,7 +69,8 @@ def to_dag(workflow: Workflow) -> DAG:
     first: dict[str, WorkflowStepOperator] = {}
     last: dict[str, WorkflowStepOperator] = {}
     for step in workflow.steps:
-        rule = _trigger_rule(step, has_upstream=bool(graph.upstream(step.id)))
+        # With an event's task before them, no step is without one.
+        rule = _trigger_rule(step, has_upstream=workflow.trigger is not None or bool(graph.upstream(step.id)))
         make = _mapped_tasks if is_mapped(step) else _task
         first[step.id], last[step.id] = make(step, workflow, {"trigger_rule": rule, **defaults})
     # Tasks that are made inside a DAG copy its params, several times each; added later, they look them up in the DAG.
@@ -77,6 +81,12 @@ def to_dag(workflow: Workflow) -> DAG:
     for step_id, task in first.items():
         before = dict.fromkeys((*graph.upstream(step_id), *graph.steps[step_id].after))
         task.set_upstream([last[other] for other in before])
+    if asset is not None:
+        event = WorkflowEventOperator(
+            task_id=EVENT_TASK, workflow=workflow, inlets=[asset], **{"retries": 3, **defaults}
+        )
+        dag.add_task(event)
+        event.set_downstream([task for step_id, task in first.items() if not graph.upstream(step_id)])
     if workflow.outputs:
         # A failed step must not be hidden by a last task that succeeds, a skipped one must not keep it from running.
         final = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **defaults)
@@ -177,9 +187,9 @@ def _start(settings: AirflowWorkflow) -> Any:
     return pendulum.instance(start, tz=start.tzinfo or settings.timezone)
 
 
-def _param(item: Input) -> Param:
-    if item.source is not None:
-        # Nobody has to give what the event gives.
+def _param(item: Input, *, by_event: bool) -> Param:
+    if by_event:
+        # Airflow starts a run for an event without inputs; what is missing all the same is told before the first step.
         item = replace(item, required=False)
     schema = item.json_schema()
     description = schema.pop("description", None)

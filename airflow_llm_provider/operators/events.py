@@ -11,9 +11,9 @@ from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.run import step_scope, workflow_outputs
 from airflow_llm_provider.engine.scope import MemoryResults, Run
 from airflow_llm_provider.errors import LLMProviderError
-from airflow_llm_provider.operators.step import STEP_XCOM, WorkflowOperator
+from airflow_llm_provider.operators.step import SKIPPED_XCOM, STEP_XCOM, WorkflowOperator
 from airflow_llm_provider.workflow.model import Workflow
-from airflow_llm_provider.workflow.task_ids import OUTPUTS_TASK
+from airflow_llm_provider.workflow.task_ids import EVENT_TASK, OUTPUTS_TASK
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,10 +38,15 @@ class WorkflowEventsOperator(WorkflowOperator):
         """Do it.
 
         Raises:
+            AirflowSkipException: The run is for no event that the workflow waits for.
             AirflowException: One of them failed, all its tries included; the run ends as it did before.
         """
-        from airflow.sdk.exceptions import AirflowException
+        from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
+        if self.workflow.trigger is not None:
+            reason = context["ti"].xcom_pull(task_ids=EVENT_TASK, key=SKIPPED_XCOM)
+            if reason:
+                raise AirflowSkipException(reason)
         ending, error = self._ending(context)
         results = asyncio.run(self._run(context, ending, error))
         told = {result.step_id: result.record() for result in results}

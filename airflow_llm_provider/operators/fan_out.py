@@ -211,19 +211,20 @@ class FanOutCollectOperator(WorkflowStepOperator):
 
     def _result(self, context: Context, plan: Mapping[str, Any]) -> StepResult:
         assert self.step.template is not None
+        error: str | None = plan["error"]
         failure: Exception | None = None
         outputs: dict[str, Any] = {}
         meter = Meter()
-        if plan["error"] is None:
+        if error is None:
             ended = self._ended(context, plan["total"])
             for result in ended.values():
                 if result.usage is not None:
                     meter.add(result.usage)
             try:
                 outputs = collect(self.step.template, plan["total"], ended, plan["on_item_error"])
-            except ItemsFailed as error:
-                failure = error
-        error = plan["error"] if failure is None else f"{type(failure).__name__}: {failure}"
+            except ItemsFailed as items_failed:
+                failure = items_failed
+                error = f"{type(failure).__name__}: {failure}"
         given = {name: outputs.get(key) for name, key in self.step.outputs.items()}
         return StepResult(
             self.step.id,

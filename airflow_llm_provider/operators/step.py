@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = [
+    "SKIPPED_XCOM",
     "STEP_XCOM",
     "USAGE_XCOM",
     "LLMStepOperator",
@@ -43,6 +44,9 @@ __all__ = [
     "WorkflowOutputsOperator",
     "WorkflowStepOperator",
 ]
+
+SKIPPED_XCOM = "skipped"
+"""XCom with the reason why the steps of a run that only hands events on are skipped."""
 
 STEP_XCOM = "step"
 """XCom with a step's state, error, tries, time and settings, whether it completed or failed."""

@@ -11,7 +11,7 @@ ENDING_TASK = "workflow_events"
 """Does what the workflow has for the end of a run."""
 
 EVENT_TASK = "workflow_event"
-"""Takes the event that started the run, and starts further runs when there were several."""
+"""Starts a run for each event that arrived."""
 
 
 def mapped_task_ids(task_id: str) -> tuple[str, str]:
