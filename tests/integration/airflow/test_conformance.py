@@ -80,7 +80,8 @@ class Runs:
 
     def of(self, case: Case) -> DagRun:
         """Give the run of a case; those that come next are under way then, too."""
-        for other in self._cases[: self._cases.index(case) + self.AHEAD]:
+        at = self._cases.index(case)
+        for other in self._cases[at : at + self.AHEAD]:
             if other.name not in self._started:
                 self._stand.wait_for_dag(other.dag_id)
                 self._started[other.name] = self._stand.api.trigger(other.dag_id, other.inputs)
