@@ -17,6 +17,8 @@ TriggerRule = Literal[
     "none_failed", "none_skipped", "none_failed_min_one_success", "all_skipped", "always",
 ]  # fmt: skip
 
+Lane = Literal["inline", "mapped"]
+
 
 PRESETS = frozenset(
     {"@once", "@continuous", "@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@annually"}
@@ -85,13 +87,16 @@ class AirflowStep(AirflowTask):
     Attributes:
         pool_slots: Slots the task takes in its pool.
         trigger_rule: When the task runs, given the states of those before it.
+        lane: How the items of a fan-out run: in the step's own task (``inline``, which is meant when absent), or as tasks of
+            their own (``mapped``).
     """
 
     pool_slots: int | None = Field(default=None, ge=1)
     trigger_rule: TriggerRule | None = None
+    lane: Lane | None = None
 
     def task_settings(self) -> dict[str, Any]:
-        """Give the keys that were set, as plain values."""
+        """Give the keys that were set, ``lane`` included, as plain values."""
         return self.model_dump(exclude_none=True)
 
 

@@ -12,9 +12,11 @@ from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.errors import ConfigurationError, ExpressionError
 from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.graph import Graph
-from airflow_llm_provider.workflow.model import EVENTS_TASK, OUTPUTS_TASK, DocumentPath, Input, Step, Workflow
+from airflow_llm_provider.workflow.model import DocumentPath, Input, Step, Workflow
 from airflow_llm_provider.workflow.names import STEP_FIELDS, SYSTEM_FACTS, WORKFLOW_FACTS, Names
 from airflow_llm_provider.workflow.syntax import Reference
+from airflow_llm_provider.workflow.task_ids import ENDING_TASK, EVENT_TASK, OUTPUTS_TASK, mapped_task_ids
+from airflow_llm_provider.workflow.templates import is_template
 from airflow_llm_provider.workflow.texts import SourceText, step_texts, value_texts
 from dag_factory.problems import UNNAMED, Problems
 
@@ -24,7 +26,10 @@ MAX_STEPS = 10_000
 MAX_ID = 250
 """Most characters of an id, in Airflow's database."""
 
-__all__ = ["check"]
+__all__ = ["check", "is_mapped"]
+
+FAN_OUT = "orchestrator:fan-out"
+"""The executor whose steps have lanes."""
 
 
 def check(workflow: Workflow, problems: Problems) -> Workflow:
@@ -44,6 +49,7 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
             suggestion="split it, or use a fan-out",
         )
         return workflow
+    _check_lanes(workflow, problems)
     if _check_ids(workflow, problems):
         _check_dependencies(workflow, problems)
     walk = _References(workflow, problems)
@@ -96,6 +102,13 @@ def _event_texts(workflow: Workflow) -> Iterator[SourceText]:
 
 
 def _check_schedule(workflow: Workflow, problems: Problems) -> None:
+    if workflow.trigger is not None and workflow.airflow.get("schedule"):
+        problems.error(
+            "events start this workflow, so it has no schedule",
+            (*workflow.location, "airflow", "schedule"),
+            at_key=True,
+        )
+        return
     needed = [item.name for item in workflow.inputs if item.required and item.source is None]
     if needed and workflow.airflow.get("schedule"):
         names = ", ".join(map(repr, needed))
@@ -108,7 +121,7 @@ def _check_schedule(workflow: Workflow, problems: Problems) -> None:
 
 def _check_ids(workflow: Workflow, problems: Problems) -> bool:
     by_id: dict[str, Step] = {}
-    by_task: dict[str, Step | None] = dict.fromkeys((OUTPUTS_TASK, EVENTS_TASK))
+    by_task: dict[str, Step | None] = dict.fromkeys((OUTPUTS_TASK, ENDING_TASK, EVENT_TASK))
     before = len(problems.found)
     # A group stands behind its steps, but in front of them in the file.
     in_file = (
@@ -120,19 +133,56 @@ def _check_ids(workflow: Workflow, problems: Problems) -> bool:
         place = (*step.location, "id")
         if step.id == UNNAMED:
             continue
+        tasks = (step.task_id, *(mapped_task_ids(step.task_id) if is_mapped(step) else ()))
+        taken = next((task for task in tasks if task in by_task), None)
         if step.id in by_id:
             problems.error(f"the id {step.id!r} is used twice", place, suggestion="give each step an id of its own")
         elif not step.task_id:
             problems.error(f"the id {step.id!r} has no letter or digit that Airflow takes", place)
-        elif len(step.task_id) > MAX_ID:
-            problems.error(f"the id has {len(step.task_id)} characters; Airflow takes at most {MAX_ID}", place)
-        elif step.task_id in by_task:
-            other = by_task[step.task_id]
-            taken = f"the same as {other.id!r}" if other else "an id that this package needs for itself"
-            problems.error(f"the id {step.id!r} becomes {step.task_id!r} in Airflow, {taken}", place)
+        elif max(map(len, tasks)) > MAX_ID:
+            longest = MAX_ID - max(map(len, tasks)) + len(step.task_id)
+            problems.error(f"the id has {len(step.task_id)} characters; Airflow takes at most {longest}", place)
+        elif taken is not None:
+            other = by_task[taken]
+            same = f"the same as {other.id!r}" if other else "an id that this package needs for itself"
+            problems.error(f"the id {step.id!r} becomes {taken!r} in Airflow, {same}", place)
         by_id.setdefault(step.id, step)
-        by_task.setdefault(step.task_id, step)
+        for task in tasks:
+            by_task.setdefault(task, step)
     return len(problems.found) == before
+
+
+def is_mapped(step: Step) -> bool:
+    """Tell whether the items of a step are tasks of their own in Airflow.
+
+    Args:
+        step: The step.
+    """
+    return step.executor == FAN_OUT and step.airflow.get("lane") == "mapped"
+
+
+def _check_lanes(workflow: Workflow, problems: Problems) -> None:
+    for step in workflow.steps:
+        if "lane" in step.airflow and step.executor != FAN_OUT:
+            problems.error(
+                f"only an {FAN_OUT!r} step has lanes",
+                (*step.location, "airflow", "lane"),
+                suggestion="take 'lane' away",
+                at_key=True,
+            )
+        if step.template is not None and "lane" in step.template.airflow:
+            problems.error(
+                "the step of an item has no lane; a fan-out in a fan-out is always inline",
+                (*step.template.location, "airflow", "lane"),
+                suggestion="take 'lane' away",
+                at_key=True,
+            )
+        most = step.inputs.get("max_concurrency")
+        if is_mapped(step) and isinstance(most, str) and is_template(most):
+            problems.error(
+                "'max_concurrency' of a mapped fan-out must be a number, for Airflow needs it before the run",
+                step.input_locations.get("max_concurrency", (*step.location, "max_concurrency")),
+            )
 
 
 def _check_dependencies(workflow: Workflow, problems: Problems) -> None:

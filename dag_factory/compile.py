@@ -10,16 +10,27 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from airflow.sdk import DAG, Param
+from airflow.sdk import DAG, BaseOperator, Param
 
+from airflow_llm_provider.executors.fan_out import FanOutInputs
 from airflow_llm_provider.operators.approval import ApprovalStepOperator
+from airflow_llm_provider.operators.event import WorkflowEventOperator
 from airflow_llm_provider.operators.events import WorkflowEventsOperator, run_timeout_events
+from airflow_llm_provider.operators.fan_out import (
+    FanOutCollectOperator,
+    FanOutItemOperator,
+    FanOutItemsOperator,
+    Mapped,
+)
 from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputsOperator, WorkflowStepOperator
 from airflow_llm_provider.operators.workflow import WorkflowRunOperator
 from airflow_llm_provider.policy import WORKFLOW_FILE
 from airflow_llm_provider.workflow.graph import Graph
-from airflow_llm_provider.workflow.model import EVENTS_TASK, OUTPUTS_TASK, Input, Step, Workflow
+from airflow_llm_provider.workflow.model import Input, Step, Workflow
+from airflow_llm_provider.workflow.task_ids import ENDING_TASK, EVENT_TASK, OUTPUTS_TASK, mapped_task_ids
 from dag_factory.airflow_block import AirflowWorkflow
+from dag_factory.checks import is_mapped
+from dag_factory.event_assets import event_asset
 
 __all__ = ["to_dag"]
 
@@ -41,14 +52,15 @@ def to_dag(workflow: Workflow) -> DAG:
         workflow: A workflow without errors.
     """
     settings = AirflowWorkflow.model_validate(workflow.airflow)
+    asset = None if workflow.trigger is None else event_asset(workflow.trigger)
     dag = DAG(
         dag_id=workflow.dag_id,
         description=workflow.description,
         doc_md=_documentation(workflow),
-        schedule=settings.schedule,
+        schedule=settings.schedule if asset is None else [asset],
         start_date=_start(settings),
         catchup=settings.catchup,
-        params={item.name: _param(item) for item in workflow.inputs},
+        params={item.name: _param(item, by_event=workflow.trigger is not None) for item in workflow.inputs},
         tags=[*TAGS, *workflow.tags],
         **_limits(workflow, settings),
     )
@@ -56,36 +68,52 @@ def to_dag(workflow: Workflow) -> DAG:
         setattr(dag, WORKFLOW_FILE, workflow.source.path)
     defaults = settings.task_settings()
     if settings.granularity == "workflow":
-        dag.add_task(WorkflowRunOperator(task_id=OUTPUTS_TASK, workflow=workflow, **defaults))
+        whole = WorkflowRunOperator(task_id=OUTPUTS_TASK, workflow=workflow, **defaults)
+        dag.add_task(whole)
+        roots: list[BaseOperator] = [whole]
     else:
-        _add_steps(dag, workflow, defaults)
+        roots = _add_steps(dag, workflow, defaults)
+    if asset is not None:
+        event = WorkflowEventOperator(
+            task_id=EVENT_TASK, workflow=workflow, inlets=[asset], **{"retries": 3, **defaults}
+        )
+        dag.add_task(event)
+        event.set_downstream(roots)
     if workflow.events:
         _add_events(dag, workflow, defaults)
     return dag
 
 
-def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> None:
-    """Add a task for each step, and one for the declared outputs."""
+def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> list[BaseOperator]:
+    """Add the tasks of each step, and one for the declared outputs; gives those that wait for no other."""
     graph = Graph(workflow)
-    tasks = {
-        step.id: _task(step, workflow, defaults, has_upstream=bool(graph.upstream(step.id))) for step in workflow.steps
-    }
+    first: dict[str, WorkflowStepOperator] = {}
+    last: dict[str, WorkflowStepOperator] = {}
+    for step in workflow.steps:
+        # With an event's task before them, no step is without one.
+        rule = _trigger_rule(step, has_upstream=workflow.trigger is not None or bool(graph.upstream(step.id)))
+        make = _mapped_tasks if is_mapped(step) else _task
+        first[step.id], last[step.id] = make(step, workflow, {"trigger_rule": rule, **defaults})
     # Tasks that are made inside a DAG copy its params, several times each; added later, they look them up in the DAG.
-    dag.add_tasks(tasks.values())
-    for step_id, task in tasks.items():
+    dag.add_tasks(dict.fromkeys((*first.values(), *last.values())))
+    for step in workflow.steps:
+        if is_mapped(step):
+            _add_items(dag, step, workflow, defaults, first[step.id], last[step.id])
+    for step_id, task in first.items():
         before = dict.fromkeys((*graph.upstream(step_id), *graph.steps[step_id].after))
-        task.set_upstream([tasks[other] for other in before])
+        task.set_upstream([last[other] for other in before])
     if workflow.outputs:
         # A failed step must not be hidden by a last task that succeeds, a skipped one must not keep it from running.
-        last = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **defaults)
-        dag.add_task(last)
-        last.set_upstream([tasks[step_id] for step_id in graph.leaves()])
+        final = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **defaults)
+        dag.add_task(final)
+        final.set_upstream([last[step_id] for step_id in graph.leaves()])
+    return [task for step_id, task in first.items() if not graph.upstream(step_id)]
 
 
 def _add_events(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> None:
     """Add the task that does what a workflow has for the end of a run."""
     leaves = dag.leaves
-    events = WorkflowEventsOperator(task_id=EVENTS_TASK, workflow=workflow, **defaults)
+    events = WorkflowEventsOperator(task_id=ENDING_TASK, workflow=workflow, **defaults)
     dag.add_task(events)
     events.set_upstream(leaves)
     # A teardown runs whatever came before, and has no say in the state of the run.
@@ -95,14 +123,63 @@ def _add_events(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> None:
     dag.has_on_failure_callback = True
 
 
-def _task(step: Step, workflow: Workflow, defaults: dict[str, Any], *, has_upstream: bool) -> WorkflowStepOperator:
-    operator = OPERATORS.get(step.executor, WorkflowStepOperator)
-    # Workflow-language section 5: run when none failed and not all were skipped.
-    rule = "none_failed_min_one_success" if has_upstream else "all_success"
+def _trigger_rule(step: Step, *, has_upstream: bool) -> str:
     if step.after:
         # What those do that are only waited for does not matter; the operator looks at the others.
-        rule = "all_done"
-    return operator(step=step, workflow=workflow, **{"trigger_rule": rule, **defaults, **step.airflow})
+        return "all_done"
+    # Workflow-language section 5: run when none failed and not all were skipped.
+    return "none_failed_min_one_success" if has_upstream else "all_success"
+
+
+def _task(
+    step: Step, workflow: Workflow, defaults: Mapping[str, Any]
+) -> tuple[WorkflowStepOperator, WorkflowStepOperator]:
+    """Make the task of a step, which is both the first and the last of the step."""
+    operator = OPERATORS.get(step.executor, WorkflowStepOperator)
+    task = operator(step=step, workflow=workflow, **{**defaults, **_settings(step)})
+    return task, task
+
+
+def _mapped_tasks(
+    step: Step, workflow: Workflow, defaults: Mapping[str, Any]
+) -> tuple[WorkflowStepOperator, WorkflowStepOperator]:
+    """Make the first and the last task of a fan-out: the one that gives the items, and the one that collects."""
+    settings = {**defaults, **_settings(step)}
+    items_id, _ = mapped_task_ids(step.task_id)
+    items = FanOutItemsOperator(task_id=items_id, step=step, workflow=workflow, **settings)
+    # It looks at what became of the items itself, and finds the same however often it looks.
+    collect = FanOutCollectOperator(
+        step=step, workflow=workflow, **{**settings, "trigger_rule": "all_done", "retries": 0}
+    )
+    return items, collect
+
+
+def _add_items(
+    dag: DAG,
+    step: Step,
+    workflow: Workflow,
+    defaults: Mapping[str, Any],
+    items: WorkflowStepOperator,
+    collect: WorkflowStepOperator,
+) -> None:
+    """Add the mapped task of a fan-out between its first and its last; the template's own settings win."""
+    assert step.template is not None
+    settings = {**defaults, **_settings(step), **_settings(step.template)}
+    settings.pop("trigger_rule", None)
+    _, item_id = mapped_task_ids(step.task_id)
+    most = FanOutInputs.model_fields["max_concurrency"].default
+    mapped = FanOutItemOperator.partial(
+        task_id=item_id,
+        dag=dag,
+        mapped=Mapped(step, workflow),
+        max_active_tis_per_dagrun=int(step.inputs.get("max_concurrency") or most),
+        **settings,
+    ).expand(chunk=items.output)
+    collect.set_upstream([items, mapped])
+
+
+def _settings(step: Step) -> dict[str, Any]:
+    return {name: value for name, value in step.airflow.items() if name != "lane"}
 
 
 def _limits(workflow: Workflow, settings: AirflowWorkflow) -> dict[str, Any]:
@@ -123,9 +200,9 @@ def _start(settings: AirflowWorkflow) -> Any:
     return pendulum.instance(start, tz=start.tzinfo or settings.timezone)
 
 
-def _param(item: Input) -> Param:
-    if item.source is not None:
-        # Nobody has to give what the event gives.
+def _param(item: Input, *, by_event: bool) -> Param:
+    if by_event:
+        # Airflow starts a run for an event without inputs; what is missing all the same is told before the first step.
         item = replace(item, required=False)
     schema = item.json_schema()
     description = schema.pop("description", None)

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from airflow.sdk import DAG, get_parsing_context
 
+from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.model import Workflow, slug
 from dag_factory.compile import to_dag
 from dag_factory.diagnostics import Diagnostic
@@ -84,6 +85,9 @@ def _compile(workflows: Iterable[Workflow]) -> tuple[dict[str, DAG], tuple[Diagn
             dag = to_dag(workflow)
             _check_executors(dag)
             dags[workflow.dag_id] = dag
+        except ConfigurationError as error:
+            place = (*workflow.trigger.location, "eventSource") if workflow.trigger else workflow.location
+            errors.append(diagnostic(workflow, str(error), place))
         except Exception as error:
             reason = f"Airflow cannot make a DAG of {workflow.name!r}: {type(error).__name__}: {error}"
             place = (*workflow.location, "airflow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,3 +54,12 @@ class StepUsage:
             "latency_ms": round(self.latency_ms, 3),
             "attempts": self.attempts,
         }
+
+    @classmethod
+    def from_dict(cls, account: Mapping[str, Any]) -> StepUsage:
+        """Read the account back.
+
+        Args:
+            account: What :meth:`to_dict` gave.
+        """
+        return cls(**{name: value for name, value in account.items() if name != "total_tokens"})

@@ -76,10 +76,11 @@ def _run_here(workflows: list[Workflow], event: Mapping[str, Any]) -> Iterator[t
     from airflow_llm_provider.engine.result import RunResult
     from airflow_llm_provider.engine.run import run_workflow
     from airflow_llm_provider.engine.runtime import Runtime
+    from airflow_llm_provider.engine.started_by import event_run_id
 
     async def go(workflow: Workflow) -> RunResult:
         async with Runtime(settings=load_settings()) as runtime:
-            return await run_workflow(workflow, {"event": event}, runtime, user=user_name(), run_id=_run_id(event))
+            return await run_workflow(workflow, {"event": event}, runtime, user=user_name(), run_id=event_run_id(event))
 
     for workflow in workflows:
         result = asyncio.run(go(workflow))
@@ -92,11 +93,12 @@ def _trigger(workflows: list[Workflow], event: Mapping[str, Any], url: str) -> I
     import contextlib
 
     from airflow_llm_provider.cli.airflow_api import AirflowAPI, AirflowAPIError
+    from airflow_llm_provider.engine.started_by import event_run_id
 
     user = os.environ.get("AIRFLOW_API_USERNAME", "admin")
     with contextlib.closing(AirflowAPI(url, user, os.environ.get("AIRFLOW_API_PASSWORD", ""))) as api:
         for workflow in workflows:
-            run_id = _run_id(event)
+            run_id = event_run_id(event)
             try:
                 api.trigger(workflow.dag_id, {"event": dict(event)}, run_id=run_id)
                 yield workflow, run_id, "started"
@@ -105,7 +107,3 @@ def _trigger(workflows: list[Workflow], event: Mapping[str, Any], url: str) -> I
                     raise
                 # Whoever sends events sends some of them twice, to be sure.
                 yield workflow, run_id, "was started before"
-
-
-def _run_id(event: Mapping[str, Any]) -> str:
-    return f"event__{event['id']}"

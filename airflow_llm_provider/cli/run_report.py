@@ -17,7 +17,7 @@ from typing_extensions import Self
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPI, DagRun, TaskInstance
 from airflow_llm_provider.cli.home import USER, Home
-from airflow_llm_provider.workflow.model import OUTPUTS_TASK
+from airflow_llm_provider.workflow.task_ids import OUTPUTS_TASK
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -8,12 +8,12 @@ from typing import Any
 from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.conditions import parse_condition
-from airflow_llm_provider.workflow.model import Input, Workflow
+from airflow_llm_provider.workflow.model import Input, Trigger, Workflow
 from airflow_llm_provider.workflow.syntax import Resolver
 from airflow_llm_provider.workflow.templates import is_template, render
 from airflow_llm_provider.workflow.values import get_item
 
-__all__ = ["bind_inputs", "is_triggered_by", "misfits"]
+__all__ = ["bind_inputs", "is_triggered_by", "meets_trigger", "misfits"]
 
 _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -75,7 +75,20 @@ def is_triggered_by(workflow: Workflow, event: Mapping[str, Any]) -> bool:
         ExpressionError: The trigger's filter cannot be evaluated for this event.
     """
     trigger = workflow.trigger
-    if trigger is None or trigger.source != event.get("source") or trigger.type not in (None, event.get("type")):
+    return trigger is not None and trigger.source == event.get("source") and meets_trigger(trigger, event)
+
+
+def meets_trigger(trigger: Trigger, event: Mapping[str, Any]) -> bool:
+    """Tell whether an event that came from the trigger's source is of its type and passes its filter.
+
+    Args:
+        trigger: The trigger.
+        event: The event.
+
+    Raises:
+        ExpressionError: The filter cannot be evaluated for this event.
+    """
+    if trigger.type not in (None, event.get("type")):
         return False
     return trigger.filter is None or parse_condition(trigger.filter).evaluate(_inside(event))
 

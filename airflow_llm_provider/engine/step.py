@@ -26,7 +26,7 @@ from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.model import Step
 from airflow_llm_provider.workflow.templates import render
 
-__all__ = ["is_wanted", "render_inputs", "run_step"]
+__all__ = ["is_wanted", "outputs_of_failed", "render_inputs", "run_step", "validated_inputs"]
 
 
 def render_inputs(step: Step, scope: Scope) -> dict[str, Any]:
@@ -98,7 +98,7 @@ async def run_step(
         # Secrets must not reach `tasks.<id>.config`, which other steps may show.
         config = {name: render(value, scope.masked()) for name, value in step.inputs.items() if name in _CONFIG}
         executor = find_executor(step.executor)()
-        inputs = _validated(executor, rendered)
+        inputs = validated_inputs(type(executor), rendered)
         if runtime.rehearsal and executor.reaches_out(inputs):
             runtime.observer.step_logged(step, "left out of the rehearsal: it would reach out")
             result = StepResult(step.id, "completed", dict.fromkeys(step.outputs), config=config)
@@ -135,7 +135,7 @@ async def run_step(
         step.id,
         state="completed" if failure is None else "failed",
         # Whoever was given a secret may repeat it: a provider in its error, a model in its answer.
-        outputs=_outputs_of_failed(step)
+        outputs=outputs_of_failed(step)
         if failure
         else {n: hide(outputs.get(key), secrets) for n, key in step.outputs.items()},
         error=None if failure is None else hide(f"{type(failure).__name__}: {failure}", secrets),
@@ -152,14 +152,28 @@ async def run_step(
 _CONFIG = frozenset({"provider", "model", "temperature", "max_tokens", "top_p", "stop", "seed"})
 
 
-def _outputs_of_failed(step: Step) -> dict[str, Any]:
+def outputs_of_failed(step: Step) -> dict[str, Any]:
+    """Give the outputs of a step that has failed.
+
+    Args:
+        step: The step.
+    """
     # Nobody sees null outputs but those that run although it failed.
     return (
         {name: step.default if name == step.primary_output else None for name in step.outputs} if step.continues else {}
     )
 
 
-def _validated(executor: Executor[Any], rendered: Mapping[str, Any]) -> Any:
+def validated_inputs(executor: type[Executor[Any]], rendered: Mapping[str, Any]) -> Any:
+    """Check the inputs of a step, once resolved.
+
+    Args:
+        executor: The step's executor.
+        rendered: Its inputs.
+
+    Raises:
+        InvalidRequest: They do not fit; the message tells of each.
+    """
     try:
         return executor.Inputs.model_validate(rendered)
     except ValidationError as error:

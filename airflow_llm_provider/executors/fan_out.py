@@ -1,4 +1,8 @@
-"""``orchestrator:fan-out``: one step for every item of a list, in this process, so many at a time."""
+"""``orchestrator:fan-out``: one step for every item of a list, in this process, so many at a time.
+
+What a fan-out is made of stands here as functions of its own, because in Airflow its items may be tasks of their own
+(:mod:`airflow_llm_provider.operators.fan_out`).
+"""
 
 from __future__ import annotations
 
@@ -12,11 +16,15 @@ from pydantic import Field
 
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.engine.result import StepResult
+from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.engine.scope import Scope
 from airflow_llm_provider.engine.step import run_step
 from airflow_llm_provider.errors import InvalidRequest, ItemsFailed
 from airflow_llm_provider.workflow.model import Step
 
-__all__ = ["FanOut", "FanOutInputs"]
+__all__ = ["FanOut", "FanOutInputs", "collect", "listed", "run_item"]
+
+OnItemError = Literal["fail", "skip", "null"]
 
 
 class FanOutInputs(Inputs):
@@ -30,7 +38,7 @@ class FanOutInputs(Inputs):
 
     items: Any
     max_concurrency: int = Field(default=10, ge=1, le=1000)
-    on_item_error: Literal["fail", "skip", "null"] = "fail"
+    on_item_error: OnItemError = "fail"
 
 
 class FanOut(Executor[FanOutInputs]):
@@ -54,56 +62,87 @@ class FanOut(Executor[FanOutInputs]):
         """
         template = context.step.template
         assert template is not None
-        items = _listed(inputs.items)
+        items = listed(inputs.items)
         # Items that have ended in an earlier try of this step are not paid for again.
         ended: dict[int, StepResult] = context.kept
+        failed: dict[int, StepResult] = {}
         slots = asyncio.Semaphore(inputs.max_concurrency)
 
-        async def run_item(index: int, item: Any) -> None:
+        async def run(index: int, item: Any) -> None:
             async with slots:
-                numbered = replace(template, id=f"{context.step.id}[{index}]")
-                scope = context.scope.with_local(item=item, index=index)
-                result = await run_step(numbered, scope, context.runtime)
+                result = await run_item(context.step, index, item, context.scope, context.runtime)
                 if result.usage is not None:
                     context.meter.add(result.usage)
-                if result.state != "failed":
-                    ended[index] = result
-                else:
-                    failed[index] = result
+                (failed if result.state == "failed" else ended)[index] = result
 
-        failed: dict[int, StepResult] = {}
-        waiting = [run_item(index, item) for index, item in enumerate(items) if index not in ended]
+        waiting = [run(index, item) for index, item in enumerate(items) if index not in ended]
         await asyncio.gather(*waiting)
-        if failed and inputs.on_item_error == "fail":
-            first = min(failed)
-            raise ItemsFailed(
-                f"{len(failed)} of {len(items)} items failed, the first of them [{first}]: {failed[first].error}"
-            )
-        results = [
-            None if index in failed else _given(template, ended[index])
-            for index in range(len(items))
-            if (index in ended and ended[index].state == "completed")
-            or (index in failed and inputs.on_item_error == "null")
-        ]
-        states = Counter(result.state for result in (*ended.values(), *failed.values()))
-        return {
-            "results": results,
-            "errors": [{"index": index, "error": failed[index].error} for index in sorted(failed)],
-            "count": {
-                "total": len(items),
-                "completed": states["completed"],
-                "failed": states["failed"],
-                "skipped": states["skipped"],
-            },
-        }
+        return collect(template, len(items), {**ended, **failed}, inputs.on_item_error)
 
 
-def _listed(items: Any) -> list[Any]:
+def listed(items: Any) -> list[Any]:
+    """Give what a fan-out goes over.
+
+    Args:
+        items: Its input ``items``, resolved.
+
+    Raises:
+        InvalidRequest: It is neither a list nor an object.
+    """
     if isinstance(items, dict):
         return [{"key": key, "value": value} for key, value in items.items()]
     if not isinstance(items, list):
         raise InvalidRequest(f"'items' must be a list or an object, not {type(items).__name__} ({str(items)[:60]!r})")
     return items
+
+
+async def run_item(step: Step, index: int, item: Any, scope: Scope, runtime: Runtime) -> StepResult:
+    """Run the template of a fan-out for one item.
+
+    Args:
+        step: The fan-out.
+        index: The item's place, counted from 0.
+        item: The item.
+        scope: What the references of the fan-out resolve to.
+        runtime: Clients, settings and the observer.
+    """
+    assert step.template is not None
+    numbered = replace(step.template, id=f"{step.id}[{index}]")
+    return await run_step(numbered, scope.with_local(item=item, index=index), runtime)
+
+
+def collect(template: Step, total: int, ended: Mapping[int, StepResult], on_item_error: OnItemError) -> dict[str, Any]:
+    """Make a fan-out's outputs of what its items gave.
+
+    Args:
+        template: The step that ran for each item.
+        total: How many items there are.
+        ended: Index to the item's result, for all of them.
+        on_item_error: What a failed item means.
+
+    Raises:
+        ItemsFailed: Items failed, and ``on_item_error`` is ``fail``.
+    """
+    failed = [index for index in range(total) if ended[index].state == "failed"]
+    if failed and on_item_error == "fail":
+        first = failed[0]
+        raise ItemsFailed(f"{len(failed)} of {total} items failed, the first of them [{first}]: {ended[first].error}")
+    results = [
+        _given(template, ended[index]) if ended[index].state == "completed" else None
+        for index in range(total)
+        if ended[index].state == "completed" or (ended[index].state == "failed" and on_item_error == "null")
+    ]
+    states = Counter(ended[index].state for index in range(total))
+    return {
+        "results": results,
+        "errors": [{"index": index, "error": ended[index].error} for index in failed],
+        "count": {
+            "total": total,
+            "completed": states["completed"],
+            "failed": states["failed"],
+            "skipped": states["skipped"],
+        },
+    }
 
 
 def _given(template: Step, result: StepResult) -> Any:

@@ -12,8 +12,9 @@ from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.run import step_scope, workflow_outputs
 from airflow_llm_provider.engine.scope import MemoryResults, Run, Scope
 from airflow_llm_provider.errors import LLMProviderError
-from airflow_llm_provider.operators.step import STEP_XCOM, WorkflowOperator
-from airflow_llm_provider.workflow.model import OUTPUTS_TASK, Workflow
+from airflow_llm_provider.operators.step import SKIPPED_XCOM, STEP_XCOM, WorkflowOperator
+from airflow_llm_provider.workflow.model import Workflow
+from airflow_llm_provider.workflow.task_ids import EVENT_TASK, OUTPUTS_TASK
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -38,10 +39,15 @@ class WorkflowEventsOperator(WorkflowOperator):
         """Do it.
 
         Raises:
+            AirflowSkipException: The run is for no event that the workflow waits for.
             AirflowException: One of them failed, all its tries included; the run ends as it did before.
         """
-        from airflow.sdk.exceptions import AirflowException
+        from airflow.sdk.exceptions import AirflowException, AirflowSkipException
 
+        if self.workflow.trigger is not None:
+            reason = context["ti"].xcom_pull(task_ids=EVENT_TASK, key=SKIPPED_XCOM)
+            if reason:
+                raise AirflowSkipException(reason)
         ending, error = self._ending(context)
         results = asyncio.run(self._run(context, ending, error))
         told = {result.step_id: result.record() for result in results}
@@ -57,14 +63,20 @@ class WorkflowEventsOperator(WorkflowOperator):
         if ti.get_dagrun_state(ti.dag_id, ti.run_id) != "running":
             return "cancelled", "the run was cancelled"
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
-        failed = [task_id for task_id, state in states.items() if state == "failed"]
-        if not failed:
+        # The tasks of a fan-out's items have no say: the step that collects them has.
+        names = {OUTPUTS_TASK: OUTPUTS_TASK, **{step.task_id: step.id for step in self.workflow.steps}}
+        records = {
+            name: ti.xcom_pull(task_ids=task_id, key=STEP_XCOM) or {}
+            for task_id, name in names.items()
+            if states.get(task_id) == "failed"
+        }
+        if not records:
             return "completed", None
-        steps = {step.task_id: step.id for step in self.workflow.steps}
-        record = ti.xcom_pull(task_ids=failed[0], key=STEP_XCOM) or {}
-        told = record.get("error") or "the task failed; its log tells why"
+        # One that only waited for another that failed does not tell why.
+        name = next((name for name, record in records.items() if record.get("state") != "pending"), next(iter(records)))
+        told = records[name].get("error") or "the task failed; its log tells why"
         # The task of a whole workflow tells itself which step it was.
-        return "failed", f"{steps[failed[0]]}: {told}" if failed[0] in steps else told
+        return "failed", told if name == OUTPUTS_TASK else f"{name}: {told}"
 
     async def _run(self, context: Context, ending: Ending, error: str | None) -> tuple[StepResult, ...]:
         if not steps_at(self.workflow, ending):

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = [
+    "SKIPPED_XCOM",
     "STEP_XCOM",
     "USAGE_XCOM",
     "LLMStepOperator",
@@ -43,6 +44,9 @@ __all__ = [
     "WorkflowOutputsOperator",
     "WorkflowStepOperator",
 ]
+
+SKIPPED_XCOM = "skipped"
+"""XCom with the reason why the steps of a run that only hands events on are skipped."""
 
 STEP_XCOM = "step"
 """XCom with a step's state, error, tries, time and settings, whether it completed or failed."""
@@ -164,13 +168,14 @@ class WorkflowStepOperator(WorkflowOperator):
     Args:
         step: The step.
         workflow: The workflow it belongs to.
+        task_id: The task's id; the step's when None.
     """
 
     template_fields: Sequence[str] = ("inputs",)
     template_fields_renderers: ClassVar[dict[str, str]] = {"inputs": "json"}
 
-    def __init__(self, *, step: Step, workflow: Workflow, **kwargs: Any) -> None:
-        super().__init__(task_id=step.task_id, **kwargs)
+    def __init__(self, *, step: Step, workflow: Workflow, task_id: str | None = None, **kwargs: Any) -> None:
+        super().__init__(task_id=task_id or step.task_id, **kwargs)
         self.workflow = workflow
         self.step = step
         self._show(step.inputs)
@@ -196,10 +201,12 @@ class WorkflowStepOperator(WorkflowOperator):
             AirflowException: The step failed; what it cost is in its XComs all the same.
         """
         self._check_may_start(context)
-        result = asyncio.run(self._run(context))
+        return self._end(context, asyncio.run(self._run(context)))
+
+    def _end(self, context: Context, result: StepResult) -> dict[str, Any]:
+        """End the task the way the step has ended."""
         if result.state == "skipped":
-            conditions = " and ".join(f"{'not ' * gate.negated}({gate.condition})" for gate in self.step.wanted)
-            raise AirflowSkipException(f"step {self.step.id!r} is not wanted: {conditions} is false")
+            raise AirflowSkipException(self._why_skipped())
         ti = context["ti"]
         ti.xcom_push(STEP_XCOM, result.record())
         if result.usage is not None:
@@ -215,6 +222,10 @@ class WorkflowStepOperator(WorkflowOperator):
             raise failure(f"step {self.step.id!r} failed: {result.error}") from result.exception
         return dict(result.outputs)
 
+    def _why_skipped(self) -> str:
+        conditions = " and ".join(f"{'not ' * gate.negated}({gate.condition})" for gate in self.step.wanted)
+        return f"step {self.step.id!r} is not wanted: {conditions} is false"
+
     def _check_may_start(self, context: Context) -> None:
         """Hold the rules that no trigger rule of Airflow can express.
 
@@ -226,7 +237,8 @@ class WorkflowStepOperator(WorkflowOperator):
             return
         ti = context["ti"]
         states = ti.get_task_states(dag_id=ti.dag_id, run_ids=[ti.run_id]).get(ti.run_id, {})
-        failed = [task_id for task_id, state in states.items() if state == "failed"]
+        # An item of a fan-out may fail, and the step succeed all the same.
+        failed = [step.id for step in self.workflow.steps if states.get(step.task_id) == "failed"]
         if self.workflow.fail_fast and failed:
             raise AirflowSkipException(f"the run fails fast, and {failed[0]!r} has failed")
         if not self.step.after:

@@ -16,8 +16,6 @@ from typing import Any, Literal
 
 __all__ = [
     "DEFAULT_OUTPUT",
-    "EVENTS_TASK",
-    "OUTPUTS_TASK",
     "DocumentPath",
     "Gate",
     "Input",
@@ -37,12 +35,6 @@ InputType = Literal["string", "integer", "number", "boolean", "array", "object",
 
 DEFAULT_OUTPUT = "output"
 """What a step's only output is called when the file does not name it."""
-
-OUTPUTS_TASK = "workflow_outputs"
-"""Id of the task that computes a workflow's declared outputs, or that is the whole workflow."""
-
-EVENTS_TASK = "workflow_events"
-"""Id of the task that does what a workflow has for the end of a run."""
 
 _NOT_IN_IDS = re.compile(r"[^A-Za-z0-9_.-]+")
 

@@ -12,7 +12,9 @@ import yaml
 from airflow_llm_provider.workflow.model import Workflow, slug
 from dag_factory import read_text
 
-__all__ = ["ANSWERS", "CASES", "Case"]
+__all__ = ["ANSWERS", "CASES", "FAN_OUT", "IN_AIRFLOW", "Case"]
+
+FAN_OUT = "orchestrator:fan-out"
 
 ANSWERS = [{"match": "^conformance slow$", "answer": "slept", "delay": 5}]
 """What the scripted provider answers."""
@@ -75,5 +77,29 @@ class Case:
         assert not result.errors, "\n".join(item.excerpt() for item in result.errors)
         return next(workflow for workflow in result.workflows if workflow.name == self.dag_id)
 
+    @property
+    def fans_out(self) -> bool:
+        """Whether a step of it is a fan-out."""
+        return FAN_OUT in str(self.workflow)
+
+    def mapped(self) -> Case:
+        """Give the same case with the items of every fan-out as tasks of their own."""
+        return replace(self, name=f"{self.name} mapped", workflow=_mapped(self.workflow))
+
+
+def _mapped(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_mapped(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    # The step of an item may be a fan-out itself, and has no lane.
+    given = {key: item if key == "task_template" else _mapped(item) for key, item in value.items()}
+    if FAN_OUT in (value.get("type"), value.get("executor")):
+        given["airflow"] = {**value.get("airflow", {}), "lane": "mapped"}
+    return given
+
 
 CASES = [Case(**case) for case in yaml.safe_load(Path(__file__).with_name("cases.yaml").read_text("utf-8"))]
+
+IN_AIRFLOW = [variant for case in CASES for variant in ((case, case.mapped()) if case.fans_out else (case,))]
+"""The cases with all ways in which Airflow can run them."""

@@ -12,10 +12,10 @@ from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.workflow.model import Retry
-from tests.conformance.cases import ANSWERS, CASES, Case
+from tests.conformance.cases import ANSWERS, IN_AIRFLOW, Case
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", IN_AIRFLOW, ids=lambda case: case.name)
 async def test_case(case: Case, tmp_path: Path) -> None:
     credentials = Credentials(options={"answers": ANSWERS})
     async with Runtime(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPIError, DagRun
-from tests.conformance.cases import CASES, Case
+from tests.conformance.cases import CASES, IN_AIRFLOW, Case
 from tests.integration.airflow.conftest import AirflowStand
 
 STATES = {
@@ -64,7 +64,7 @@ def compare(case: Case, state: str, tasks: Mapping[str, Mapping[str, Any]]) -> N
 def folder(airflow_stand: AirflowStand) -> Path:
     place = airflow_stand.dags_folder / "workflows" / "conformance"
     place.mkdir()
-    for case in CASES:
+    for case in IN_AIRFLOW:
         (place / f"{case.dag_id}.yaml").write_text(case.text)
     return place
 
@@ -76,12 +76,13 @@ class Runs:
 
     def __init__(self, stand: AirflowStand) -> None:
         self._stand = stand
-        self._cases = [case for case in CASES if case.state != "refused"]
+        self._cases = [case for case in IN_AIRFLOW if case.state != "refused"]
         self._started: dict[str, DagRun] = {}
 
     def of(self, case: Case) -> DagRun:
         """Give the run of a case; those that come next are under way then, too."""
-        for other in self._cases[: self._cases.index(case) + self.AHEAD]:
+        at = self._cases.index(case)
+        for other in self._cases[at : at + self.AHEAD]:
             if other.name not in self._started:
                 self._stand.wait_for_dag(other.dag_id)
                 self._started[other.name] = self._stand.api.trigger(other.dag_id, other.inputs)
@@ -93,7 +94,7 @@ def runs(airflow_stand: AirflowStand, folder: Path) -> Runs:
     return Runs(airflow_stand)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", IN_AIRFLOW, ids=lambda case: case.name)
 def test_on_the_scheduler(airflow_stand: AirflowStand, runs: Runs, case: Case) -> None:
     api = airflow_stand.api
     if case.state == "refused":
@@ -147,7 +148,7 @@ def test_with_dag_test(airflow_stand: AirflowStand, folder: Path, tmp_path: Path
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
     }
     subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], env=environment, capture_output=True, check=True)
-    wanted = [case for case in CASES if case.state != "refused" and not case.overlapping]
+    wanted = [case for case in IN_AIRFLOW if case.state != "refused" and not case.overlapping]
     given = json.dumps({case.dag_id: case.inputs for case in wanted})
     command = [sys.executable, "-c", RUN_ALL, str(folder), given]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)

@@ -183,3 +183,34 @@ def test_a_file_that_happens_to_hold_the_words_hides_no_dag(tmp_path: Path, monk
 def test_an_expression_that_breaks_off_in_a_block_scalar_has_a_place() -> None:
     text = "name: x\nsteps:\n  - id: a\n    type: action\n    action: tell\n    condition: |\n      steps.a ==\n"
     assert read_text("w.yaml", text).errors
+
+
+def test_a_mapped_fan_out_is_three_tasks() -> None:
+    dag = compiled(
+        """
+        name: x
+        steps:
+          - {id: a, type: transform, function: template, template: x}
+          - id: b
+            type: orchestrator:fan-out
+            items: "{{ steps.a }}"
+            max_concurrency: 3
+            task_template:
+              {type: transform, function: template, template: "{{ item }}", airflow: {retries: 4, pool: models}}
+            airflow: {lane: mapped, pool: slow, retries: 2}
+          - {id: c, type: transform, function: template, template: "{{ steps.b }}"}
+        """
+    )
+    assert edges(dag) == {("a", "b.items"), ("b.items", "b.item"), ("b.items", "b"), ("b.item", "b"), ("b", "c")}
+    told = {task.task_id: (task.pool, task.retries) for task in dag.tasks if task.task_id.startswith("b")}
+    assert told == {"b.items": ("slow", 2), "b.item": ("models", 4), "b": ("slow", 0)}
+    item = dag.get_task("b.item")
+    assert item.is_mapped
+    assert item.max_active_tis_per_dagrun == 3
+    # What Airflow keeps of the DAG tells a changed template, and nothing that changes by itself.
+    [kept] = [
+        task["__var"]["partial_kwargs"]["mapped"]
+        for task in DagSerialization.to_dict(dag)["dag"]["tasks"]
+        if task["__var"]["task_id"] == "b.item"
+    ]
+    assert kept == '{"executor": "transform", "inputs": {"function": "template", "template": "{{ item }}"}}'

@@ -161,6 +161,27 @@ CASES = [
         "  tasks: [{id: a, executor: action, inputs: {action: x}, airflow: {trigger_rule: al_done, retry_delay: 2d}}]\n",
     ),
     Case(
+        "lanes",
+        """\
+        name: x
+        steps:
+          - {id: a, type: transform, function: template, template: x, airflow: {lane: mapped}}
+          - {id: b, type: "orchestrator:fan-out", items: [], task_template: {type: action, action: x}, airflow: {lane: maped}}
+          - id: c
+            type: orchestrator:fan-out
+            items: []
+            max_concurrency: "{{ inputs.n }}"
+            task_template: {type: transform, function: template, template: x, airflow: {lane: mapped}}
+            airflow: {lane: mapped}
+          - {id: c.item, type: transform, function: template, template: x}
+        """,
+    ),
+    Case(
+        "an event workflow with a schedule",
+        "apiVersion: orchestrator.llm/v1\nkind: EventWorkflow\nmetadata: {name: x}\nspec:\n  airflow: {schedule: '@daily'}\n"
+        "  trigger: {eventSource: s}\n  tasks: [{id: a, executor: action, inputs: {action: x}}]\n",
+    ),
+    Case(
         "schedule without defaults",
         "name: x\nairflow: {schedule: '@daily'}\ninputs: [{name: n, required: true}, m]\n" + STEP,
     ),

@@ -1,0 +1,1 @@
+"""Triggers that Airflow's triggerer runs."""
