@@ -472,10 +472,11 @@ def read_events(given: Any, location: DocumentPath, problems: Problems) -> dict[
         if moment is None:
             problems.error(f"unknown key {name!r}", (*location, name), suggestion=closest(name, MOMENTS), at_key=True)
             continue
-        listed = items if isinstance(items, list) else [items]
-        steps = [
-            _event(item, (*location, name, index), f"{name}[{index}]", problems) for index, item in enumerate(listed)
-        ]
+        at = (*location, name)
+        listed = (
+            [((*at, index), item) for index, item in enumerate(items)] if isinstance(items, list) else [(at, items)]
+        )
+        steps = [_event(item, place, f"{name}[{index}]", problems) for index, (place, item) in enumerate(listed)]
         events[moment] = tuple(step for step in steps if step is not None)
     return events
 
