@@ -24,8 +24,8 @@ __all__ = ["ReadResult", "diagnostic", "find_files", "read_file", "read_files", 
 
 SUFFIXES = (".yaml", ".yml", ".json")
 IGNORE_FILE = ".airflowignore"
-SAMPLE_SUFFIX = ".input.json"
-"""``x.yaml`` may have a sample input beside it, ``x.input.json``, which is no workflow."""
+BESIDE = (".input.json", ".schema.json", ".test.yaml", ".test.yml")
+"""What may lie beside a workflow and is none: ``x.yaml`` may have a sample input and test cases, a folder a schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,8 @@ def read_file(path: str | os.PathLike[str], *, library: str | os.PathLike[str] |
 def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
     """Walk over the workflow files of a folder and the folders in it, by name.
 
-    Links are followed. Left out are hidden ones, sample inputs (``x.input.json``), and what an ``.airflowignore`` names.
+    Links are followed. Left out are hidden ones, sample inputs (``x.input.json``), schemas (``x.schema.json``), test cases
+    (``x.test.yaml``), and what an ``.airflowignore`` names.
 
     Args:
         folder: The folder.
@@ -94,7 +95,7 @@ def find_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
             if not name.startswith((".", "__")) and not any(rule(f"{parent}/{name}/") for rule in ignored)
         )
         for name in sorted(files):
-            if not name.endswith(SUFFIXES) or name.startswith(".") or name.endswith(SAMPLE_SUFFIX):
+            if not name.endswith(SUFFIXES) or name.startswith(".") or name.endswith(BESIDE):
                 continue
             if not any(rule(f"{parent}/{name}") for rule in ignored):
                 yield Path(parent, name)

@@ -264,7 +264,7 @@ OutputsKey = Annotated[
         {
             "type": "object",
             "additionalProperties": {
-                "if": {"type": "object", "required": ["value"]},
+                "if": {"type": "object", "properties": {"value": True}, "required": ["value"]},
                 "then": {"x-ref": "output"},
             },
         }

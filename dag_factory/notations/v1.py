@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.engine.executor import Executor, executor_names
+from airflow_llm_provider.engine.executor import Executor
 from airflow_llm_provider.executors.tools import TOOLS
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import (
@@ -390,19 +390,18 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     )
 
 
-def executor_patterns() -> dict[str, dict[str, Any]]:
-    """Give, for every executor, the JSON Schema of the names that it has in this notation."""
+def executor_patterns(executors: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Give, for each of these executors, the JSON Schema of the names that it has in this notation."""
     patterns: dict[str, dict[str, Any]] = {}
-    for name in executor_names():
+    for name in executors:
         written = [name, *(alias for alias, (executor, _) in _EXECUTORS.items() if executor == name)]
         patterns[name] = {"enum": written}
-    patterns[TOOL] = {"pattern": f"^{TOOL}:.+$"}
+    patterns[TOOL] = {"type": "string", "pattern": f"^{TOOL}:.+$"}
     # Any other provider by its name.
-    others = sorted(
-        name.removeprefix("llm-forge:") for name in {*_EXECUTORS, *executor_names()} if "llm-forge:" in name
-    )
+    others = sorted(name.removeprefix("llm-forge:") for name in {*_EXECUTORS, *executors} if "llm-forge:" in name)
     patterns["llm"] = {
-        "pattern": f"^(llm|llm-forge:(?!({'|'.join(others)})$)[^:]+|llm-forge:(claude|gpt4|openai)-api)$"
+        "type": "string",
+        "pattern": f"^(llm|llm-forge:(?!({'|'.join(others)})$)[^:]+|llm-forge:(claude|gpt4|openai)-api)$",
     }
     return patterns
 

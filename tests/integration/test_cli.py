@@ -321,3 +321,18 @@ def test_an_event_without_what_the_workflow_needs(tmp_path: Path) -> None:
     done = orchestrator("event", "send", str(tmp_path), "--here", "--source", "tickets", "--type", "opened")
     assert done.returncode == 2
     assert "text: None is not of type 'string'" in done.stderr
+
+
+def test_schema_goes_to_a_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "workflow.schema.json"
+    assert orchestrator("schema", "--output", str(path)).returncode == 0
+    printed = orchestrator("schema").stdout
+    assert path.read_text("utf-8") == printed
+    assert json.loads(printed)["title"] == "LLM workflow"
+    assert [item.name for item in path.parent.iterdir()] == ["workflow.schema.json"]
+
+
+def test_schema_that_cannot_be_written(tmp_path: Path) -> None:
+    done = orchestrator("schema", "--output", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == f"llm-orchestrator: {tmp_path} cannot be written: Is a directory\n"
