@@ -127,11 +127,13 @@ def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
     graph = Graph(workflow)
     key = "dependsOn" if workflow.source.notation == "v1" else "depends_on"
     for step in workflow.steps:
-        for index, other in enumerate(step.depends_on):
+        awaited = [*((key, *item) for item in enumerate(step.depends_on))]
+        awaited += (("after", *item) for item in enumerate(step.after))
+        for written, index, other in awaited:
             if other not in graph.steps:
                 problems.error(
                     f"there is no step {other!r} to wait for",
-                    (*step.location, key, index),
+                    (*step.location, written, index),
                     suggestion=closest(other, _named(graph.steps)),
                 )
     if cycle := graph.cycle():

@@ -79,6 +79,7 @@ def workflow_schema(executors: Iterable[str] | None = None) -> Schema:
         "required": [],
     }
     found.all["output"] = found.of(OutputModel, "output")
+    found.all["task output"] = found.of(v1.TaskOutput, "task output")
     found.all["event"] = found.of(EventModel, "event")
     found.all["branch"] = found.of(v1.BranchModel, "branch")
     found.all["template reference"] = found.of(v1.TemplateRef, "template reference")
@@ -116,7 +117,7 @@ def _word(name: str) -> str:
 
 def _step(found: _Definitions, inputs: Mapping[str, Schema]) -> Schema:
     """Give the schema of a step: by its type, the keys of all steps and the inputs of its executor."""
-    common = found.of(steps.StepModel, "step")
+    common, gated = found.of(steps.StepModel, "step"), found.of(steps.GatedModel, "step")
     kinds = {**inputs, **{name: {} for name in ("parallel", "branch")}}
     cases = []
     for name, given in kinds.items():
@@ -127,7 +128,8 @@ def _step(found: _Definitions, inputs: Mapping[str, Schema]) -> Schema:
         if name in steps.GROUPS:
             whole = found.of(steps.GROUPS[name], f"step.{name}")
         else:
-            properties = {**common["properties"], **_with_templates(given)}
+            shape = gated if "condition" in given.get("properties", {}) else common
+            properties = {**shape["properties"], **_with_templates(given)}
             if find_executor(name).has_template:
                 properties[TEMPLATE_KEY] = {"$ref": "#/$defs/template step"}
             open_ended = given.get("additionalProperties", False)
