@@ -336,3 +336,29 @@ def test_schema_that_cannot_be_written(tmp_path: Path) -> None:
     done = orchestrator("schema", "--output", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == f"llm-orchestrator: {tmp_path} cannot be written: Is a directory\n"
+
+
+def test_convert_there_and_run(two_steps: Path, tmp_path: Path) -> None:
+    written = tmp_path / "v1" / "two-steps.yaml"
+    done = orchestrator("convert", str(two_steps), "--to", "v1", "--output", str(written))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == (
+        "llm-orchestrator: note: comments, and the names and descriptions of single steps, are not kept\n"
+    )
+    results = [
+        json.loads(orchestrator("run", str(path), "--input", '{"x": "tea"}', "--output", "json").stdout)
+        for path in (two_steps, written)
+    ]
+    assert [result["outputs"] for result in results] == [results[0]["outputs"]] * 2
+    printed = orchestrator("convert", str(written), "--to", "steps")
+    assert printed.stdout.startswith("name: two-steps\nsteps:\n  - id: a\n    type: llm\n")
+
+
+def test_convert_names_what_it_cannot(tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text("name: w\nsteps: [{id: a b, type: action, action: log, message: m}]\n")
+    written = tmp_path / "v1.yaml"
+    done = orchestrator("convert", str(path), "--to", "v1", "--output", str(written))
+    assert done.returncode == 2
+    assert "step 'a b': in v1 an id has no other characters than letters, digits, '_' and '-'" in done.stderr
+    assert not written.exists()
