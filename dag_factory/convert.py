@@ -2,7 +2,7 @@
 
 :func:`convert` gives plain data, :func:`to_yaml` its text. Groups are written as the steps they have become, each with the
 conditions of the groups around it as its own, so a document says the same as the file it comes from and not always in the same
-way: :func:`flattened` is that workflow. What a reader drops (comments, names and descriptions of single steps) is lost.
+way: :func:`flattened` is that workflow. What a reader drops (comments, ``x-…`` keys, descriptions of single steps) is lost.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class _V1(_Writer):
             asked = workflow.trigger
             own["trigger"] = {"eventSource": asked.source} | _given(eventType=asked.type, filter=asked.filter)
             # The reader adds the event to the inputs.
-            inputs = inputs[:-1]
+            inputs = tuple(item for item in inputs if item.name != "event")
         elif workflow.is_template:
             kind = "Template"
         elif settings.get("schedule"):
@@ -355,7 +355,7 @@ def _is_plain_provider(name: str) -> bool:
 def _asks_for_metadata(workflow: Workflow) -> bool:
     """Tell whether a text of the workflow may refer to its metadata."""
     texts = repr([workflow.steps, workflow.outputs, workflow.events])
-    return "metadata" in texts
+    return re.search(r"workflow\W{1,6}metadata|#with\s+workflow", texts) is not None
 
 
 # Pieces
@@ -517,7 +517,7 @@ def to_yaml(document: Mapping[str, Any]) -> str:
 
 def lost(workflow: Workflow) -> Iterator[str]:
     """Give what a conversion drops of a workflow, and what it must find beside it, for people."""
-    yield "comments, and the names and descriptions of single steps, are not kept"
+    yield "comments, x-… keys, and the names and descriptions of single steps and outputs are not kept"
     if workflow.instantiates is not None:
         yield f"the steps of the template {workflow.instantiates!r} are written out"
     names = sorted(name for name in workflow.uses if name != workflow.instantiates)

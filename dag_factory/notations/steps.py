@@ -234,14 +234,16 @@ class _Reader:
     def with_branches_awaited(self, steps: list[Step]) -> tuple[Step, ...]:
         """Give the steps; one that waits for a branch waits for the steps of the branch as well."""
 
-        def awaited(step: Step) -> tuple[str, ...]:
+        def awaited(step: Step, named: tuple[str, ...]) -> tuple[str, ...]:
             ids: dict[str, None] = {}
-            for other in step.depends_on:
+            for other in named:
                 members = self._members.get(other, ())
                 ids |= dict.fromkeys((other,) if step.id in members else (other, *members))
             return tuple(ids)
 
-        return tuple(replace(step, depends_on=awaited(step)) for step in steps)
+        return tuple(
+            replace(step, depends_on=awaited(step, step.depends_on), after=awaited(step, step.after)) for step in steps
+        )
 
     def _read_one(self, given: Any, location: DocumentPath, place: _Place) -> list[Step]:
         if not isinstance(given, dict):

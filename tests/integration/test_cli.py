@@ -343,7 +343,7 @@ def test_convert_there_and_run(two_steps: Path, tmp_path: Path) -> None:
     done = orchestrator("convert", str(two_steps), "--to", "v1", "--output", str(written))
     assert (done.returncode, done.stdout) == (0, "")
     assert done.stderr == (
-        "llm-orchestrator: note: comments, and the names and descriptions of single steps, are not kept\n"
+        "llm-orchestrator: note: comments, x-… keys, and the names and descriptions of single steps and outputs are not kept\n"
     )
     results = [
         json.loads(orchestrator("run", str(path), "--input", '{"x": "tea"}', "--output", "json").stdout)

@@ -246,7 +246,7 @@ def test_everything_there_and_back() -> None:
     assert tasks["ask"]["outputs"] == {"answer": "any", "model": "any", "total": {"from": "tokens"}}
     assert tasks["ask"]["retryPolicy"]["initialDelay"] == 70
     assert tasks["last"]["outputs"] == {"spent": {"from": "usage"}, "model": "any"}
-    assert tasks["last"]["after"] == ["route"]
+    assert tasks["last"]["after"] == ["route", "sure", "one", "two", "both"]
     assert tasks["sure"]["condition"].startswith("({{ steps.[route] }} == 'a') && ((inputs.go) && ")
     assert spec["events"]["onSuccess"][0].keys() == {"type", "url", "retry", "timeout_seconds"}
 
