@@ -2,41 +2,32 @@
 
 :func:`convert` gives plain data, :func:`to_yaml` its text. Groups are written as the steps they have become, each with the
 conditions of the groups around it as its own, so a document says the same as the file it comes from and not always in the same
-way: :func:`flattened` is that workflow. What a reader drops (comments, ``x-…`` keys, descriptions of single steps) is lost.
+way: :func:`~dag_factory.flattening.flattened` is that workflow. What a reader drops (comments, ``x-…`` keys, descriptions of single
+steps) is lost.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Literal
 
 import yaml
 
 from airflow_llm_provider.engine.executor import executor_names, find_executor
-from airflow_llm_provider.errors import ConfigurationError, ExpressionError
-from airflow_llm_provider.workflow.conditions import is_true, parse_condition
-from airflow_llm_provider.workflow.expressions import parse_tree
-from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, Gate, Input, Retry, Step, Workflow, WorkflowOutput
-from airflow_llm_provider.workflow.syntax import Binary, Braces, Node, Unary
-from airflow_llm_provider.workflow.syntax import Literal as Constant
+from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, Input, Retry, Step, Workflow, WorkflowOutput
 from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.documents import add_implicit_resolvers
+from dag_factory.flattening import ConversionError, flatten
 from dag_factory.notations import v1
 from dag_factory.notations.base import EVENT_BODY, TEMPLATE_KEY
 from dag_factory.notations.steps import NAME, StepModel
 
-__all__ = ["ConversionError", "Target", "convert", "flattened", "lost", "to_yaml"]
+__all__ = ["ConversionError", "Target", "convert", "lost", "to_yaml"]
 
 Target = Literal["steps", "v1"]
 """The notations that a workflow can be converted to."""
-
-
-class ConversionError(ConfigurationError):
-    """The workflow has something that the other notation has no words for; the message names all of it."""
 
 
 def convert(workflow: Workflow, to: Target) -> dict[str, Any]:
@@ -47,109 +38,19 @@ def convert(workflow: Workflow, to: Target) -> dict[str, Any]:
         to: The notation.
 
     Returns:
-        The document. Read again, it is :func:`flattened` of the workflow.
+        The document. Read again, it is :func:`~dag_factory.flattening.flattened` of the workflow.
 
     Raises:
         ConversionError: The notation cannot say all that the workflow does.
     """
     problems: list[str] = []
-    flat = _flattened(workflow, problems)
+    flat = flatten(workflow, problems)
     writer = _V1(problems) if to == "v1" else _Steps(problems)
     document = writer.document(flat)
     if problems:
         told = "\n".join(f"  {problem}" for problem in dict.fromkeys(problems))
         raise ConversionError(f"{workflow.name!r} cannot be converted to the {to} notation:\n{told}")
     return document
-
-
-def flattened(workflow: Workflow) -> Workflow:
-    """Give the workflow that does the same without groups, branches and templates of workflows.
-
-    Args:
-        workflow: A workflow.
-
-    Returns:
-        The workflow: conditions of groups are those of the steps in them, and the step that stands for a ``parallel`` is a
-        transform that collects their outputs.
-
-    Raises:
-        ConversionError: Conditions cannot be put together to one.
-    """
-    problems: list[str] = []
-    flat = _flattened(workflow, problems)
-    if problems:
-        raise ConversionError("\n".join(problems))
-    return flat
-
-
-def _flattened(workflow: Workflow, problems: list[str]) -> Workflow:
-    return replace(
-        workflow,
-        steps=tuple(_flat_step(step, problems) for step in workflow.steps),
-        instantiates=None,
-        instance_inputs={},
-    )
-
-
-def _flat_step(step: Step, problems: list[str]) -> Step:
-    if step.executor == "parallel":
-        step = replace(
-            step,
-            executor="transform",
-            inputs={"function": "merge", "inputs": [step.inputs["outputs"]]},
-            outputs=dict.fromkeys(step.outputs, "result"),
-        )
-    template = None if step.template is None else _flat_step(step.template, problems)
-    try:
-        condition = _combined(step.wanted)
-    except ExpressionError as error:
-        problems.append(f"step {step.id!r}: the conditions that it stands under cannot be put together: {error}")
-        condition = step.condition
-    return replace(step, gates=(), condition=condition, template=template)
-
-
-# Conditions
-
-
-def _combined(gates: tuple[Gate, ...]) -> str | bool | int | float | None:
-    """Put conditions that must all hold together to one; raises ExpressionError where that cannot be written."""
-    if not gates:
-        return None
-    if len(gates) == 1 and not gates[0].negated:
-        return gates[0].condition
-    return " && ".join(_operand(gate, alone=len(gates) == 1) for gate in gates)
-
-
-def _operand(gate: Gate, *, alone: bool) -> str:
-    source = gate.condition
-    condition = parse_condition(source)
-    text = source.strip() if isinstance(source, str) else ""
-    if not condition.references and _is_constant(text):
-        # What holds or does not whatever the run is: `yes`, `0`, or prose, which would be no expression.
-        return json.dumps(is_true(condition.value(lambda path: None)) is not gate.negated)
-    root = parse_tree(text)
-    if _is_boolean(root):
-        return f"!({text})" if gate.negated else text if alone else f"({text})"
-    # By itself a text such as `no` does not hold, but as an operand of && it does.
-    shown = f"lower(trim(format('{{}}', {text})))"
-    holds = " && ".join([f"({text})", *(f"{shown} != '{word}'" for word in ("", "false", "0", "no"))])
-    return f"!({holds})" if gate.negated else f"({holds})"
-
-
-def _is_constant(text: str) -> bool:
-    return re.fullmatch(r"[^{}()'\"=<>!&|]*", text) is not None
-
-
-def _is_boolean(node: Node) -> bool:
-    """Tell whether an expression gives true or false and nothing else, whatever its names stand for."""
-    if isinstance(node, Binary):
-        if node.op in ("&&", "||"):
-            return _is_boolean(node.left) and _is_boolean(node.right)
-        return node.op in ("==", "!=", "<", "<=", ">", ">=")
-    if isinstance(node, Braces):
-        inner = re.fullmatch(r"\$\{\{(.*)\}\}", node.text, re.DOTALL)
-        return inner is not None and _is_boolean(parse_tree(inner[1]))
-    return (isinstance(node, Unary) and node.op == "!") or (isinstance(node, Constant) and isinstance(node.value, bool))
 
 
 # Documents
