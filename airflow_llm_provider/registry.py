@@ -51,6 +51,10 @@ class Registry:
         """Give the names of all members, sorted."""
         return sorted(self._all)
 
+    def own_names(self) -> list[str]:
+        """Give the names of the members that this package itself registers, sorted."""
+        return sorted(self._own)
+
     @cached_property
     def _own(self) -> Mapping[str, EntryPoint]:
         # Reading the metadata of every installed distribution takes tens of milliseconds; most names are in our own.

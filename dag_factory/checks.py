@@ -190,11 +190,13 @@ def _check_dependencies(workflow: Workflow, problems: Problems) -> None:
     key = "dependsOn" if workflow.source.notation == "v1" else "depends_on"
     lacking = _Unnamed(workflow)
     for step in workflow.steps:
-        for index, other in enumerate(step.depends_on):
+        awaited = [*((key, *item) for item in enumerate(step.depends_on))]
+        awaited += (("after", *item) for item in enumerate(step.after))
+        for written, index, other in awaited:
             if other not in graph.steps and not lacking.may_be(other):
                 problems.error(
                     f"there is no step {other!r} to wait for",
-                    (*step.location, key, index),
+                    (*step.location, written, index),
                     suggestion=closest(other, _named(graph.steps)),
                 )
     if cycle := graph.cycle():

@@ -21,7 +21,7 @@ from airflow_llm_provider.workflow.model import DocumentPath, Source
 from dag_factory.diagnostics import Diagnostic
 from dag_factory.plaintext import HIDDEN, Secret, find_secrets, find_shapes, lines_to_hide
 
-__all__ = ["MAX_BYTES", "Document", "Documents", "decode", "parse"]
+__all__ = ["MAX_BYTES", "Document", "Documents", "add_implicit_resolvers", "decode", "parse"]
 
 MAX_BYTES = 10 * 1024 * 1024
 """Most bytes of one file."""
@@ -62,15 +62,28 @@ class _WorkflowLoader(_Loader):  # type: ignore[misc]  # which of the two loader
         return int(text) if node.tag.endswith("int") else number
 
 
-_WorkflowLoader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", "tTfF"),
-    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", "-+0123456789"),
-    ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", "-+0123456789."),
+_PLAIN: tuple[tuple[str, str, list[str]], ...] = (
+    ("bool", r"^(?:true|True|TRUE|false|False|FALSE)$", [*"tTfF"]),
+    ("int", r"^[-+]?(?:0|[1-9][0-9]*)$", [*"-+0123456789"]),
+    ("float", r"^[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?$", [*"-+0123456789."]),
     ("null", r"^(?:~|null|Null|NULL|)$", ["~", "n", "N", ""]),
-    ("merge", r"^<<$", "<"),
-):
-    _WorkflowLoader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(_pattern), list(_first))
+    ("merge", r"^<<$", ["<"]),
+)
+"""Type to what it looks like without quotes, and the characters that it may begin with."""
+
+
+def add_implicit_resolvers(which: Any) -> None:
+    """Make a loader or a dumper of PyYAML know what a workflow file's texts without quotes are, besides what it knows.
+
+    Args:
+        which: The class.
+    """
+    for tag, pattern, first in _PLAIN:
+        which.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(pattern), first)
+
+
+_WorkflowLoader.yaml_implicit_resolvers = {}
+add_implicit_resolvers(_WorkflowLoader)
 for _tag in ("int", "float"):
     _WorkflowLoader.add_constructor(f"tag:yaml.org,2002:{_tag}", _WorkflowLoader.construct_number)
 

@@ -54,7 +54,7 @@ class Model(BaseModel):
                 told["properties"] |= dict.fromkeys(others, told["properties"][first])
                 if first in told.get("required", []):
                     told["required"] = [name for name in told["required"] if name != first]
-                    either = [{"required": [name]} for name in (first, *others)]
+                    either = [{"properties": {name: True}, "required": [name]} for name in (first, *others)]
                     told["allOf"] = [*told.get("allOf", []), {"anyOf": either}]
         return told
 

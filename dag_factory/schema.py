@@ -6,8 +6,9 @@ cycles, names) is left to ``llm-orchestrator validate``. Draft 7, which all edit
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,7 +19,7 @@ from airflow_llm_provider.engine.executor import executor_names, find_executor
 from dag_factory.notations import steps, v1
 from dag_factory.notations.base import TEMPLATE_KEY, EventModel, InputModel, OutputModel
 
-__all__ = ["SCHEMA_FILE", "workflow_schema"]
+__all__ = ["SCHEMA_FILE", "schema_text", "workflow_schema"]
 
 SCHEMA_FILE = "workflow.schema.json"
 """The schema's name as a file."""
@@ -59,10 +60,15 @@ class _Definitions:
         return plain
 
 
-def workflow_schema() -> Schema:
-    """Give the schema of a workflow file, every installed executor included."""
+def workflow_schema(executors: Iterable[str] | None = None) -> Schema:
+    """Give the schema of a workflow file.
+
+    Args:
+        executors: Names of the executors that a file may use; every installed one when None.
+    """
     found = _Definitions()
-    inputs = {name: found.of(find_executor(name).Inputs, _word(name)) for name in executor_names()}
+    names = executor_names() if executors is None else executors
+    inputs = {name: found.of(find_executor(name).Inputs, _word(name)) for name in names}
     found.all["step"] = _step(found, inputs)
     found.all["task"] = _task(found, inputs)
     found.all["input"] = found.of(InputModel, "input")
@@ -73,6 +79,7 @@ def workflow_schema() -> Schema:
         "required": [],
     }
     found.all["output"] = found.of(OutputModel, "output")
+    found.all["task output"] = found.of(v1.TaskOutput, "task output")
     found.all["event"] = found.of(EventModel, "event")
     found.all["branch"] = found.of(v1.BranchModel, "branch")
     found.all["template reference"] = found.of(v1.TemplateRef, "template reference")
@@ -88,7 +95,7 @@ def workflow_schema() -> Schema:
         "title": "LLM workflow",
         "description": "A workflow file of airflow-llm-provider, in the steps or in the v1 notation.",
         "type": "object",
-        "if": {"required": ["apiVersion"]},
+        "if": {"properties": {"apiVersion": True}, "required": ["apiVersion"]},
         "then": {
             "required": ["kind"],
             "properties": {"apiVersion": True, "kind": {"enum": [*v1.KINDS]}},
@@ -99,13 +106,18 @@ def workflow_schema() -> Schema:
     }
 
 
+def schema_text(schema: Schema) -> str:
+    """Write a schema as the text of a file."""
+    return json.dumps(schema, indent=1, ensure_ascii=False) + "\n"
+
+
 def _word(name: str) -> str:
     return re.sub(r"\W+", "_", name)
 
 
 def _step(found: _Definitions, inputs: Mapping[str, Schema]) -> Schema:
     """Give the schema of a step: by its type, the keys of all steps and the inputs of its executor."""
-    common = found.of(steps.StepModel, "step")
+    common, gated = found.of(steps.StepModel, "step"), found.of(steps.GatedModel, "step")
     kinds = {**inputs, **{name: {} for name in ("parallel", "branch")}}
     cases = []
     for name, given in kinds.items():
@@ -116,7 +128,8 @@ def _step(found: _Definitions, inputs: Mapping[str, Schema]) -> Schema:
         if name in steps.GROUPS:
             whole = found.of(steps.GROUPS[name], f"step.{name}")
         else:
-            properties = {**common["properties"], **_with_templates(given)}
+            shape = gated if "condition" in given.get("properties", {}) else common
+            properties = {**shape["properties"], **_with_templates(given)}
             if find_executor(name).has_template:
                 properties[TEMPLATE_KEY] = {"$ref": "#/$defs/template step"}
             open_ended = given.get("additionalProperties", False)
@@ -137,7 +150,7 @@ def _task(found: _Definitions, inputs: Mapping[str, Schema]) -> Schema:
     """Give the schema of a task of v1: by its executor, the inputs that this one has."""
     config = found.of(v1.TaskConfig, "task")
     cases = []
-    for name, pattern in v1.executor_patterns().items():
+    for name, pattern in v1.executor_patterns(inputs).items():
         if name == v1.TOOL:
             # The inputs are the tool's parameters.
             continue
@@ -165,8 +178,12 @@ def _with_templates(given: Schema) -> Schema:
     return properties
 
 
+_KEYWORDS = {"gt": "exclusiveMinimum", "ge": "minimum", "lt": "exclusiveMaximum", "le": "maximum"}
+"""What pydantic writes for a bound on a value whose type it does not know, and the keyword for it."""
+
+
 def _plain(schema: Any) -> Any:
-    """Leave out what only repeats names, and allow the free keys in every object that is closed."""
+    """Leave out what only repeats names or is no keyword of draft 7, and allow the free keys in every closed object."""
     if isinstance(schema, list):
         return [_plain(item) for item in schema]
     if not isinstance(schema, dict):
@@ -174,9 +191,11 @@ def _plain(schema: Any) -> Any:
     if "x-ref" in schema:
         return {"$ref": f"#/$defs/{schema['x-ref']}"}
     plain = {
-        key: {name: _plain(inner) for name, inner in value.items()} if key == "properties" else _plain(value)
+        _KEYWORDS.get(key, key): {name: _plain(inner) for name, inner in value.items()}
+        if key == "properties"
+        else _plain(value)
         for key, value in schema.items()
-        if not (key == "title" and isinstance(value, str))
+        if not (key in ("title", "format") and isinstance(value, str))
     }
     if plain.get("additionalProperties") is False:
         plain["patternProperties"] = {"^x-": True}

@@ -22,7 +22,9 @@ EXIT_FAILED = 1
 EXIT_BAD_FILE = 2
 """A workflow file, an input or an option cannot be used."""
 
-_COMMANDS = ("validate", "run", "test", "graph", "event", "simulator", "demo", "version")
+_COMMANDS = (
+    "validate", "run", "test", "graph", "new", "convert", "schema", "event", "simulator", "demo", "version",
+)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from airflow_llm_provider.workflow.model import Workflow
 from dag_factory.diagnostics import Diagnostic
 from dag_factory.read import find_files, read_file
 
-__all__ = ["expand", "one_workflow", "report"]
+__all__ = ["expand", "one_workflow", "report", "write_atomically"]
 
 
 def expand(path: str) -> list[Path]:
@@ -57,3 +59,36 @@ def one_workflow(path: str, name: str | None) -> Workflow | None:
     if name in names:
         return result.workflows[names.index(name)]
     raise ConfigurationError(f"{path} holds {', '.join(map(repr, names))}; choose one with --workflow")
+
+
+def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+    """Write a file in UTF-8 so that a reader sees the old one or the new one, and never a part; folders are made.
+
+    Args:
+        path: The file.
+        text: What it is to hold.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    target = Path(os.path.realpath(path))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            # What mkstemp makes is readable by its owner alone; the scheduler may be another user.
+            os.chmod(beside, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
+            os.replace(beside, target)
+        except BaseException:
+            os.unlink(beside)
+            raise
+    except OSError as error:
+        raise ConfigurationError(f"{os.fspath(path)} cannot be written: {error.strerror}") from error
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask

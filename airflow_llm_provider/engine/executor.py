@@ -112,9 +112,13 @@ class Executor(ABC, Generic[InputsT]):
 _EXECUTORS = Registry("airflow_llm_provider.executors", "executor")
 
 
-def executor_names() -> list[str]:
-    """Give the names of all installed executors."""
-    return _EXECUTORS.names()
+def executor_names(*, own: bool = False) -> list[str]:
+    """Give the names of all installed executors.
+
+    Args:
+        own: Only those of this package, whatever else is installed.
+    """
+    return _EXECUTORS.own_names() if own else _EXECUTORS.names()
 
 
 def is_executor(name: str) -> bool:

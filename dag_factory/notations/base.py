@@ -50,6 +50,7 @@ __all__ = [
     "RetryModel",
     "check_provider",
     "executor_of",
+    "primary_first",
     "read_events",
     "read_executor_inputs",
     "read_inputs",
@@ -264,7 +265,7 @@ OutputsKey = Annotated[
         {
             "type": "object",
             "additionalProperties": {
-                "if": {"type": "object", "required": ["value"]},
+                "if": {"type": "object", "properties": {"value": True}, "required": ["value"]},
                 "then": {"x-ref": "output"},
             },
         }
@@ -383,6 +384,11 @@ def executor_of(name: str, path: DocumentPath, problems: Problems) -> type[Execu
     except ConfigurationError as error:
         problems.error(str(error), path)
         return None
+
+
+def primary_first(outputs: Mapping[str, str], executor: type[Executor[Any]]) -> dict[str, str]:
+    """Give a step's outputs, those that are the executor's primary one before all others, whatever the order in the file."""
+    return dict(sorted(outputs.items(), key=lambda item: item[1] != executor.outputs[0]))
 
 
 PROVIDER_KINDS: Mapping[str, Kind] = {"llm": "chat", "embed": "embedding"}

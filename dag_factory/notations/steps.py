@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, ConfigDict, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor, find_executor, is_executor
@@ -34,6 +34,7 @@ from dag_factory.notations.base import (
     RetryModel,
     check_provider,
     executor_of,
+    primary_first,
     read_events,
     read_executor_inputs,
     read_inputs,
@@ -43,9 +44,10 @@ from dag_factory.notations.base import (
 )
 from dag_factory.problems import UNNAMED, Problems
 
-__all__ = ["GROUPS", "STEPS", "RootModel", "StepModel"]
+__all__ = ["GROUPS", "NAME", "STEPS", "GatedModel", "RootModel", "StepModel"]
 
-_NAME = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
+NAME = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
+"""A text that is a reference among the ``inputs`` of a transform."""
 
 
 class ProviderModel(Model):
@@ -64,6 +66,21 @@ _ONE_OR_MORE = {"anyOf": [_STEP, {"type": "array", "items": _STEP}]}
 Steps = Annotated[list[Any], Field(min_length=1), json_type(_STEPS)]
 """The steps of a group."""
 
+Outputs = Annotated[
+    list[Text] | dict[str, Text],
+    BeforeValidator(lambda value: [value] if isinstance(value, (str, int, float)) else value),
+    json_type(
+        {
+            "anyOf": [
+                {"type": ["string", "number"], "minLength": 1},
+                {"type": "array", "items": {"type": ["string", "number"], "minLength": 1}},
+                {"type": "object", "additionalProperties": {"type": "string", "minLength": 1}},
+            ]
+        }
+    ),
+]
+"""Names for what a step gives: by position, or each with the executor's output that it stands for."""
+
 
 class StepModel(Model):
     """The keys that every step may have; the rest are its executor's inputs."""
@@ -75,12 +92,19 @@ class StepModel(Model):
     name: str | None = None
     description: str | None = None
     depends_on: TextList = Field(default_factory=list)
+    after: TextList = Field(default_factory=list)
     condition: Scalar = None
-    output: TextList = Field(default_factory=list)
+    output: Outputs = Field(default_factory=list)
     retry: RetryModel | None = None
     timeout_seconds: Duration | None = None
     on_error: OnErrorKey = None
     airflow: AirflowStep | None = None
+
+
+class GatedModel(StepModel):
+    """A step whose ``condition`` is an input of its executor; ``when`` is the one that decides whether it runs."""
+
+    when: Scalar = None
 
 
 class ParallelModel(StepModel):
@@ -92,7 +116,7 @@ class ParallelModel(StepModel):
     max_concurrency: int | None = Field(default=None, ge=1)
 
 
-class BranchModel(StepModel):
+class BranchModel(GatedModel):
     """Steps of which some run, depending on a value."""
 
     model_config = ConfigDict(extra="forbid")
@@ -228,14 +252,16 @@ class _Reader:
     def with_branches_awaited(self, steps: list[Step]) -> tuple[Step, ...]:
         """Give the steps; one that waits for a branch waits for the steps of the branch as well."""
 
-        def awaited(step: Step) -> tuple[str, ...]:
+        def awaited(step: Step, named: tuple[str, ...]) -> tuple[str, ...]:
             ids: dict[str, None] = {}
-            for other in step.depends_on:
+            for other in named:
                 members = self._members.get(other, ())
                 ids |= dict.fromkeys((other,) if step.id in members else (other, *members))
             return tuple(ids)
 
-        return tuple(replace(step, depends_on=awaited(step)) for step in steps)
+        return tuple(
+            replace(step, depends_on=awaited(step, step.depends_on), after=awaited(step, step.after)) for step in steps
+        )
 
     def _read_one(self, given: Any, location: DocumentPath, place: _Place) -> list[Step]:
         if not isinstance(given, dict):
@@ -269,7 +295,7 @@ class _Reader:
             return self.read(given, (*location, key), place)
         own = () if model.condition is None else (Gate(model.condition, location=(*location, "condition")),)
         self._waits += [(other, (*location, "depends_on", index)) for index, other in enumerate(model.depends_on)]
-        inside = _Place((*place.depends_on, *model.depends_on), (*place.gates, *own), place.after)
+        inside = _Place((*place.depends_on, *model.depends_on), (*place.gates, *own), (*place.after, *model.after))
         runs: list[list[Step]] = []
         for index, item in enumerate(given):
             # At most so many at once: each waits for the end of one that many places before it.
@@ -307,17 +333,18 @@ class _Reader:
         self._members[model.id] = tuple(step.id for step in steps)
         usual = "default" if "default" in given else None if default is None else str(default)
         inputs = {"condition": model.condition, "cases": [*given], "default": usual}
-        return [replace(self._step(model, location, place, "branch", inputs), condition=None), *steps]
+        return [self._step(model, location, place, "branch", inputs), *steps]
 
     def _read_step(self, data: Mapping[str, Any], location: DocumentPath, place: _Place) -> Step | None:
         data = self._with_keys_as_meant(data, location)
-        model = self._problems.validate(StepModel, data, location)
         kind = data.get("type", "llm")
         simple = isinstance(kind, (str, int, float))
         executor = executor_of(str(kind), (*location, "type"), self._problems) if simple else None
         own = executor.Inputs.model_fields if executor else {}
+        shape = GatedModel if "condition" in own else StepModel
+        model = self._problems.validate(shape, data, location)
         # Where the executor has an input of a step's key, as `orchestrator:assert` has `condition`, it is the executor's.
-        inputs = {name: value for name, value in data.items() if name not in StepModel.model_fields or name in own}
+        inputs = {name: value for name, value in data.items() if name not in shape.model_fields or name in own}
         if simple and kind in PROVIDER_KINDS:
             inputs = _with_provider(inputs, self._providers, location, self._problems, kind)
         if kind == "transform":
@@ -327,11 +354,11 @@ class _Reader:
             given = template_of(inputs, location, self._problems)
             template = self._read_step(given, (*location, TEMPLATE_KEY), _Place()) if given else None
         if executor is not None:
-            read_executor_inputs(executor, inputs, location, self._problems, also_known=StepModel.model_fields)
+            read_executor_inputs(executor, inputs, location, self._problems, also_known=shape.model_fields)
         if model is None:
             return None
-        step = replace(self._step(model, location, place, model.type, inputs), template=template)
-        return replace(step, condition=None) if "condition" in own else step
+        kind = model.type if simple else UNNAMED
+        return replace(self._step(model, location, place, kind, inputs), template=template)
 
     def _unknown_key(self, key: str, right: str, location: DocumentPath) -> None:
         suggestion = f"did you mean {right!r}?"
@@ -361,6 +388,10 @@ class _Reader:
     ) -> Step:
         on_error: OnError = model.on_error or self._on_error
         executor = find_executor(kind) if is_executor(kind) else None
+        gates, condition = place.gates, model.condition
+        if isinstance(model, GatedModel):
+            condition = None
+            gates += () if model.when is None else (Gate(model.when, location=(*location, "when")),)
         return Step(
             id=model.id,
             task_id=slug(model.id),
@@ -368,9 +399,9 @@ class _Reader:
             inputs=inputs,
             outputs=self._outputs(model, executor, location),
             depends_on=tuple(dict.fromkeys((*place.depends_on, *model.depends_on))),
-            after=place.after,
-            condition=model.condition,
-            gates=place.gates,
+            after=tuple(dict.fromkeys((*place.after, *model.after))),
+            condition=condition,
+            gates=gates,
             conditions=executor.conditions if executor else frozenset(),
             continues=on_error.continues,
             default=on_error.default,
@@ -384,6 +415,8 @@ class _Reader:
     def _outputs(
         self, model: StepModel, executor: type[Executor[Any]] | None, location: DocumentPath
     ) -> dict[str, str]:
+        if isinstance(model.output, dict):
+            return self._named_outputs(model.output, executor, location)
         names = model.output or [DEFAULT_OUTPUT]
         given = executor.outputs if executor else tuple(names)
         if len(names) > len(given):
@@ -394,6 +427,23 @@ class _Reader:
             )
             given = (*given, *names[len(given) :])
         return dict(zip(names, given, strict=False))
+
+    def _named_outputs(
+        self, names: Mapping[str, str], executor: type[Executor[Any]] | None, location: DocumentPath
+    ) -> dict[str, str]:
+        if executor is None:
+            return {**names}
+        if not names:
+            self._problems.error("'output' names nothing", (*location, "output"), suggestion="leave it out")
+            return {DEFAULT_OUTPUT: executor.outputs[0]}
+        for name, given in names.items():
+            if given not in executor.outputs:
+                self._problems.error(
+                    f"the step does not give an output {given!r}",
+                    (*location, "output", name),
+                    suggestion=closest(given, executor.outputs),
+                )
+        return primary_first(names, executor)
 
 
 def _providers(root: RootModel | None, data: Mapping[str, Any]) -> Mapping[str, ProviderModel]:
@@ -446,7 +496,7 @@ def _with_references(inputs: dict[str, Any]) -> dict[str, Any]:
     return {
         **inputs,
         "inputs": [
-            f"${{{{ {value} }}}}" if isinstance(value, str) and _NAME.fullmatch(value) else value for value in values
+            f"${{{{ {value} }}}}" if isinstance(value, str) and NAME.fullmatch(value) else value for value in values
         ],
     }
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.engine.executor import Executor, executor_names
+from airflow_llm_provider.engine.executor import Executor
 from airflow_llm_provider.executors.tools import TOOLS
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import (
@@ -40,6 +40,7 @@ from dag_factory.notations.base import (
     RetryModel,
     check_provider,
     executor_of,
+    primary_first,
     read_events,
     read_executor_inputs,
     read_inputs,
@@ -49,11 +50,24 @@ from dag_factory.notations.base import (
 )
 from dag_factory.problems import UNNAMED, Problems
 
-__all__ = ["KINDS", "V1", "BranchModel", "Task", "TaskConfig", "TemplateRef", "executor_patterns"]
+__all__ = [
+    "ALIASES",
+    "API_VERSION",
+    "ID",
+    "KINDS",
+    "TOOL",
+    "V1",
+    "BranchModel",
+    "Task",
+    "TaskConfig",
+    "TaskOutput",
+    "TemplateRef",
+    "executor_patterns",
+]
 
 API_VERSION = "orchestrator.llm/v1"
 
-_EXECUTORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+ALIASES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "llm-forge:claude-api": ("llm", {"provider": "anthropic", "model": "claude-sonnet-4-5-20250929"}),
     "llm-forge:gpt4-api": ("llm", {"provider": "openai", "model": "gpt-4-turbo"}),
     "llm-forge:openai-api": ("llm", {"provider": "openai", "model": "gpt-4-turbo"}),
@@ -65,11 +79,12 @@ _EXECUTORS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 TOOL = "llm-forge:tool"
 """The executor of ``llm-forge:tool:<name>``, whose inputs are the tool's parameters."""
 
-_ID = re.compile(r"[A-Za-z0-9_-]+")
+ID = re.compile(r"[A-Za-z0-9_-]+")
+"""What an id may be."""
 
 
 def _is_id(value: str) -> str:
-    if value != UNNAMED and not _ID.fullmatch(value):
+    if value != UNNAMED and not ID.fullmatch(value):
         raise ValueError(f"{value!r} is no id; use letters, digits, '_' and '-'")
     return value
 
@@ -109,18 +124,17 @@ _TASKS = {"type": "array", "items": {"x-ref": "task"}}
 
 
 class TaskOutput(Model):
-    """The long form of a task's output."""
-
-    model_config = ConfigDict(extra="allow")
+    """The long form of a task's output; ``from`` is the executor's output that it stands for, where the name is not."""
 
     type: str = "any"
     description: str | None = None
+    source: Text | None = Field(default=None, alias="from")
 
 
 TypeOrOutput = Annotated[
     TaskOutput,
     BeforeValidator(lambda value: {"type": value} if isinstance(value, str) else value),
-    json_type({"type": ["string", "object"]}),
+    json_type({"anyOf": [{"type": "string"}, {"x-ref": "task output"}]}),
 ]
 
 
@@ -133,6 +147,7 @@ class Task(Model):
     name: str | None = None
     description: str | None = None
     depends_on: TextList = Field(default_factory=list, alias="dependsOn")
+    after: TextList = Field(default_factory=list)
     condition: Scalar = None
     inputs: dict[str, Any] = Field(default_factory=dict)
     outputs: dict[str, TypeOrOutput] = Field(default_factory=dict)
@@ -361,7 +376,7 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
         return None
     at_executor = (*location, "executor")
     before = len(problems.found)
-    name, implied = _EXECUTORS.get(task.executor) or _provider_executor(task.executor, at_executor, problems)
+    name, implied = ALIASES.get(task.executor) or _provider_executor(task.executor, at_executor, problems)
     # Of an executor that does not exist, nothing is known of its inputs either.
     exists = task.executor != UNNAMED and len(problems.found) == before
     executor = executor_of(name, at_executor, problems) if exists else None
@@ -387,6 +402,7 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
         inputs=inputs,
         outputs=_bind_outputs(task, executor, location, problems),
         depends_on=tuple(task.depends_on),
+        after=tuple(dict.fromkeys(task.after)),
         condition=task.condition,
         conditions=executor.conditions if executor else frozenset(),
         continues=on_error.continues,
@@ -400,19 +416,18 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     )
 
 
-def executor_patterns() -> dict[str, dict[str, Any]]:
-    """Give, for every executor, the JSON Schema of the names that it has in this notation."""
+def executor_patterns(executors: Collection[str]) -> dict[str, dict[str, Any]]:
+    """Give, for each of these executors, the JSON Schema of the names that it has in this notation."""
     patterns: dict[str, dict[str, Any]] = {}
-    for name in executor_names():
-        written = [name, *(alias for alias, (executor, _) in _EXECUTORS.items() if executor == name)]
+    for name in executors:
+        written = [name, *(alias for alias, (executor, _) in ALIASES.items() if executor == name)]
         patterns[name] = {"enum": written}
-    patterns[TOOL] = {"pattern": f"^{TOOL}:.+$"}
+    patterns[TOOL] = {"type": "string", "pattern": f"^{TOOL}:.+$"}
     # Any other provider by its name.
-    others = sorted(
-        name.removeprefix("llm-forge:") for name in {*_EXECUTORS, *executor_names()} if "llm-forge:" in name
-    )
+    others = sorted(name.removeprefix("llm-forge:") for name in {*ALIASES, *executors} if "llm-forge:" in name)
     patterns["llm"] = {
-        "pattern": f"^(llm|llm-forge:(?!({'|'.join(others)})$)[^:]+|llm-forge:(claude|gpt4|openai)-api)$"
+        "type": "string",
+        "pattern": f"^(llm|llm-forge:(?!({'|'.join(others)})$)[^:]+|llm-forge:(claude|gpt4|openai)-api)$",
     }
     return patterns
 
@@ -425,7 +440,7 @@ def _provider_executor(written: str, location: DocumentPath, problems: Problems)
         return TOOL, {"tool": tool}
     family, _, provider = written.partition(":")
     if family == "llm-forge" and provider and ":" not in provider:
-        aliases = [name.removeprefix("llm-forge:") for name in _EXECUTORS]
+        aliases = [name.removeprefix("llm-forge:") for name in ALIASES]
         check_provider(provider, location, problems, also_known=aliases)
         return "llm", {"provider": provider}
     return written, {}
@@ -456,13 +471,25 @@ def _flatten(
 def _bind_outputs(
     task: Task, executor: type[Executor[Any]] | None, location: DocumentPath, problems: Problems
 ) -> dict[str, str]:
-    """Find what each declared output stands for; a single name that the executor does not know is its primary output."""
+    """Find what each declared output stands for.
+
+    That is what ``from`` says, else the executor's output of that name; a single name that the executor does not know is its
+    primary output.
+    """
     if executor is None:
         return {name: name for name in task.outputs or [DEFAULT_OUTPUT]}
     if not task.outputs:
         return {name: name for name in executor.outputs}
-    unknown = [name for name in task.outputs if name not in executor.outputs]
-    taken = executor.outputs[0] in task.outputs
+    bound = {name: output.source or name for name, output in task.outputs.items()}
+    for name, output in task.outputs.items():
+        if output.source is not None and output.source not in executor.outputs:
+            problems.error(
+                f"{task.executor!r} does not give an output {output.source!r}",
+                (*location, "outputs", name, "from"),
+                suggestion=closest(output.source, executor.outputs),
+            )
+    unknown = [name for name, output in task.outputs.items() if not output.source and name not in executor.outputs]
+    taken = executor.outputs[0] in bound.values()
     for name in unknown if taken else unknown[1:]:
         problems.error(
             f"{task.executor!r} does not give an output {name!r}",
@@ -470,9 +497,7 @@ def _bind_outputs(
             suggestion=f"it gives {', '.join(executor.outputs)}, and one name of your own for the first of them",
             at_key=True,
         )
-    bound = {name: name if name in executor.outputs else executor.outputs[0] for name in task.outputs}
-    # The primary output comes first, whatever the order in the file.
-    return dict(sorted(bound.items(), key=lambda item: item[1] != executor.outputs[0]))
+    return primary_first({**bound, **dict.fromkeys(unknown, executor.outputs[0])}, executor)
 
 
 def _reads(data: Mapping[str, Any]) -> bool:

@@ -321,3 +321,44 @@ def test_an_event_without_what_the_workflow_needs(tmp_path: Path) -> None:
     done = orchestrator("event", "send", str(tmp_path), "--here", "--source", "tickets", "--type", "opened")
     assert done.returncode == 2
     assert "text: None is not of type 'string'" in done.stderr
+
+
+def test_schema_goes_to_a_file_whole(tmp_path: Path) -> None:
+    path = tmp_path / "new folder" / "workflow.schema.json"
+    assert orchestrator("schema", "--output", str(path)).returncode == 0
+    printed = orchestrator("schema").stdout
+    assert path.read_text("utf-8") == printed
+    assert json.loads(printed)["title"] == "LLM workflow"
+    assert [item.name for item in path.parent.iterdir()] == ["workflow.schema.json"]
+
+
+def test_schema_that_cannot_be_written(tmp_path: Path) -> None:
+    done = orchestrator("schema", "--output", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr == f"llm-orchestrator: {tmp_path} cannot be written: Is a directory\n"
+
+
+def test_convert_there_and_run(two_steps: Path, tmp_path: Path) -> None:
+    written = tmp_path / "v1" / "two-steps.yaml"
+    done = orchestrator("convert", str(two_steps), "--to", "v1", "--output", str(written))
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == (
+        "llm-orchestrator: note: comments, x-… keys, and the names and descriptions of single steps and outputs are not kept\n"
+    )
+    results = [
+        json.loads(orchestrator("run", str(path), "--input", '{"x": "tea"}', "--output", "json").stdout)
+        for path in (two_steps, written)
+    ]
+    assert [result["outputs"] for result in results] == [results[0]["outputs"]] * 2
+    printed = orchestrator("convert", str(written), "--to", "steps")
+    assert printed.stdout.startswith("name: two-steps\nsteps:\n  - id: a\n    type: llm\n")
+
+
+def test_convert_names_what_it_cannot(tmp_path: Path) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text("name: w\nsteps: [{id: a b, type: action, action: log, message: m}]\n")
+    written = tmp_path / "v1.yaml"
+    done = orchestrator("convert", str(path), "--to", "v1", "--output", str(written))
+    assert done.returncode == 2
+    assert "step 'a b': in v1 an id has no other characters than letters, digits, '_' and '-'" in done.stderr
+    assert not written.exists()

@@ -84,7 +84,7 @@ FREE = {
 }  # fmt: skip
 """Keys below which a file may write what it likes, or nearly."""
 
-NAMED = {"outputs", "branches", "providers", "weights"}
+NAMED = {"output", "outputs", "branches", "providers", "weights"}
 """Keys below which the file makes up the names."""
 
 Change = Callable[[File], Iterator[Fault]]

@@ -67,6 +67,22 @@ CASES = [
         "too many outputs",
         "name: x\nsteps:\n  - {id: a, type: action, action: log, message: m, output: [r, s]}\n",
     ),
+    Case(
+        "from",
+        "apiVersion: orchestrator.llm/v1\nkind: Workflow\nmetadata: {name: x}\n"
+        "spec: {tasks: [{id: a, executor: action, inputs: {action: x}, outputs: {b: {from: reslt}}}]}\n",
+    ),
+    Case(
+        "two names for one output",
+        "apiVersion: orchestrator.llm/v1\nkind: Workflow\nmetadata: {name: x}\n"
+        "spec: {tasks: [{id: a, executor: action, inputs: {action: x}, outputs: {b: {from: result}, c: any}}]}\n",
+    ),
+    Case(
+        "after",
+        "name: x\nsteps:\n  - {id: a, type: action, action: x}\n  - {id: b, type: action, action: x, after: [aa]}\n",
+    ),
+    Case("when", "name: x\nsteps:\n  - {id: a, type: 'orchestrator:assert', condition: 1 > 0, when: [a]}\n"),
+    Case("output", "name: x\nsteps:\n  - {id: a, type: action, action: x, output: {}}\n"),
     Case("no duration", "name: x\ntimeout_seconds: soon\n" + STEP),
     Case("retry", "name: x\nsteps:\n  - {id: a, provider: openai, model: m, prompt: p, retry: {max_atempts: 3}}\n"),
     Case(

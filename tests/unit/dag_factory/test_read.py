@@ -14,6 +14,7 @@ STEPS = "steps:\n  - {id: a, type: action, action: log, message: m}\n"
 
 def test_the_files_of_a_folder(tmp_path: Path) -> None:
     names = ["b.yaml", "a.yml", "c.json", "sub/d.yaml", ".hidden.yaml", ".git/e.yaml", "a.input.json", "notes.txt"]
+    names += ["workflow.schema.json", "a.test.yaml", "a.test.yml"]
     for name in [*names, "values/f.yaml", "sub/other/g.yaml", "sub/h.tmp.yaml"]:
         path = tmp_path / name
         path.parent.mkdir(parents=True, exist_ok=True)
