@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from dag_factory.read import find_files
+
 REPOSITORY = Path(__file__).parent.parent
 WORKFLOWS = REPOSITORY / "dags" / "workflows"
+EXAMPLES = [*find_files(WORKFLOWS)]
 CORPUS = REPOSITORY.parent / "shared" / "corpus"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 
 from typing_extensions import Self
@@ -13,6 +14,7 @@ from airflow_llm_provider.clients import chat_client, embedding_client, environm
 from airflow_llm_provider.clients.base import ChatClient, Clients, ConnectionFields, Credentials, EmbeddingClient
 from airflow_llm_provider.clients.objects import ObjectStore, open_store
 from airflow_llm_provider.config.settings import Settings
+from airflow_llm_provider.config.targets import Alerts, Slack, Smtp
 from airflow_llm_provider.engine.approval import Ask, nobody
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.stores import is_store, store_credentials, vector_store
@@ -48,6 +50,12 @@ def environment_secret(key: str) -> str | None:
     return os.environ.get(f"AIRFLOW_VAR_{key.upper()}")
 
 
+def _rehearsed(settings: Settings, folder: Path) -> Settings:
+    """Give the settings of a rehearsal: no target to be told, and a folder of its own for what is kept."""
+    targets = {"actions": {}, "alerts": Alerts(), "slack": Slack(), "smtp": Smtp()}
+    return settings.model_copy(update={**targets, "outbox": folder / "outbox", "metrics": folder / "metrics"})
+
+
 class Runtime:
     """The surroundings of running steps; an async context manager that closes its clients at the end.
 
@@ -61,7 +69,8 @@ class Runtime:
             nothing is paid.
         ask: Asks a person.
         clients: Decides who answers model calls; the providers' clients by default.
-        rehearsal: Whether what would change or tell the outside world is left out.
+        rehearsal: The folder of a rehearsal, which keeps outbox, metrics and vectors there, knows of no target, does not wait
+            between tries, and leaves out what would reach out (:meth:`Executor.reaches_out`); None for a run that counts.
     """
 
     def __init__(
@@ -74,9 +83,9 @@ class Runtime:
         offline: bool = False,
         ask: Ask = nobody,
         clients: Clients | None = None,
-        rehearsal: bool = False,
+        rehearsal: Path | None = None,
     ) -> None:
-        self.settings = settings or Settings()
+        self.settings = (settings or Settings()) if rehearsal is None else _rehearsed(settings or Settings(), rehearsal)
         self.secret = secret
         self.observer = observer or Observer()
         self.offline = offline
@@ -111,11 +120,11 @@ class Runtime:
 
     def provider(self, name: str) -> str:
         """Give the provider that answers when a step asks for one of that name."""
-        return "scripted" if self.offline else name
+        return "scripted" if self.offline and not self._clients.stand_in else name
 
     def database(self, name: str) -> str:
         """Give the vector store that answers when a step asks for one of that name."""
-        return "local" if self.offline or self.rehearsal else name
+        return "local" if self.offline or self.rehearsal is not None else name
 
     def chat(self, provider: str, *, connection: str | None = None, base_url: str | None = None) -> ChatClient:
         """Give the client of a provider; the same one for the same arguments.
@@ -156,8 +165,13 @@ class Runtime:
         """
         key = (database, connection, None)
         if key not in self._stores:
-            self._stores[key] = vector_store(database, lambda: self.find_credentials(database, connection))
+            self._stores[key] = vector_store(database, lambda: self._store_credentials(database, connection))
         return self._stores[key]
+
+    def _store_credentials(self, database: str, connection: str | None) -> Credentials:
+        if self.rehearsal is not None:
+            return Credentials(options={"path": str(self.rehearsal / "vectors.sqlite")})
+        return self.find_credentials(database, connection)
 
     def _credentials(self, provider: str, connection: str | None, base_url: str | None) -> Credentials:
         found = self.find_credentials(provider, connection)

@@ -96,5 +96,8 @@ class _Within(Observer):
     def step_logged(self, step: Step, message: str) -> None:
         self._observer.step_logged(self._named(step), message)
 
+    def step_left_out(self, step: Step) -> None:
+        self._observer.step_left_out(self._named(step))
+
     def step_finished(self, step: Step, result: StepResult) -> None:
         self._observer.step_finished(self._named(step), result)

@@ -218,10 +218,6 @@ class VectorUpsert(Executor[VectorUpsertInputs]):
     outputs: ClassVar[tuple[str, ...]] = ("count",)
     Inputs = VectorUpsertInputs
 
-    def reaches_out(self, inputs: VectorUpsertInputs) -> bool:
-        """Say that it always does."""
-        return True
-
     async def run(self, inputs: VectorUpsertInputs, context: StepContext) -> Mapping[str, Any]:
         """Keep them; an index begins with its first item."""
         count = await inputs.store(context).upsert(inputs.index, inputs.stored(), namespace=inputs.namespace)
@@ -251,10 +247,6 @@ class VectorDelete(Executor[VectorDeleteInputs]):
 
     outputs: ClassVar[tuple[str, ...]] = ("count",)
     Inputs = VectorDeleteInputs
-
-    def reaches_out(self, inputs: VectorDeleteInputs) -> bool:
-        """Say that it always does."""
-        return True
 
     async def run(self, inputs: VectorDeleteInputs, context: StepContext) -> Mapping[str, Any]:
         """Delete them; what does not exist does not count."""

@@ -15,9 +15,7 @@ from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.simulator import SimulatorServer, example_rules
 from dag_factory import read_file
-from tests.conftest import WORKFLOWS
-
-EXAMPLES = sorted(WORKFLOWS.glob("*.yaml"))
+from tests.conftest import EXAMPLES, WORKFLOWS
 
 
 @pytest.fixture(scope="module")

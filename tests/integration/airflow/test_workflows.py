@@ -17,7 +17,7 @@ import pytest
 from airflow_llm_provider.cli.airflow_api import DagRun
 from airflow_llm_provider.cli.home import USER
 from dag_factory import read_file
-from tests.conftest import WORKFLOWS
+from tests.conftest import EXAMPLES, WORKFLOWS
 from tests.integration.airflow.conftest import AirflowStand, until
 
 LLM = "type: llm, provider: openai, model: gpt-4o-mini"
@@ -58,7 +58,7 @@ def log_text(stand: AirflowStand, run: DagRun) -> str:
     return json.dumps([stand.api.log(run, task) for task in stand.api.task_instances(run)])
 
 
-@pytest.mark.parametrize("path", sorted(WORKFLOWS.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_runs(airflow_stand: AirflowStand, path: Path) -> None:
     [workflow] = read_file(path).workflows
     run = airflow_stand.run(workflow.dag_id, json.loads(path.with_suffix(".input.json").read_text()))

@@ -13,7 +13,7 @@ from airflow.serialization.serialized_objects import DagSerialization
 from airflow_llm_provider.workflow.model import Workflow
 from dag_factory import WorkflowErrors, load_dags, raise_errors, read_text
 from dag_factory.compile import to_dag
-from tests.conftest import WORKFLOWS
+from tests.conftest import EXAMPLES, WORKFLOWS
 
 
 def compiled(text: str) -> DAG:
@@ -112,7 +112,7 @@ def test_the_documentation_holds_the_file() -> None:
 
 def test_a_dag_survives_serialization_and_holds_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "sk-from-the-environment")
-    for path in WORKFLOWS.glob("*.yaml"):
+    for path in EXAMPLES:
         serialized = json.dumps(DagSerialization.to_dict(compiled(path.read_text())))
         assert "sk-from-the-environment" not in serialized
 

@@ -13,9 +13,9 @@ import yaml
 
 from dag_factory import read_text
 from dag_factory.loader import WorkflowErrors, load_dags, raise_errors
-from tests.conftest import WORKFLOWS
+from tests.conftest import EXAMPLES
 
-FILES = [path.read_text() for path in sorted(WORKFLOWS.glob("*.yaml"))]
+FILES = [path.read_text() for path in EXAMPLES]
 
 VALUES: list[Any] = [
     None, True, -1, 1e308, 10**30, "", "x", "{{", "${{", "{{ a.b }}", "${{ a }}", "a" * 300, "2020-01-01", "- x", float("nan"),

@@ -145,7 +145,7 @@ class Log(Observer):
         self.lines: list[str] = []
 
     def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
-        self.retries.append((step.id, attempt, type(error).__name__, wait))
+        self.retries.append((step.id, attempt, error.partition(":")[0], wait))
 
     def step_logged(self, step: Step, message: str) -> None:
         self.lines.append(message)
