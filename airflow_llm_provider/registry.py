@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint, distribution, entry_points
 from typing import Any
 
 from airflow_llm_provider.errors import ConfigurationError
-from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.spelling import nothing_called
 
 __all__ = ["Registry"]
 
@@ -40,7 +40,7 @@ class Registry:
         """
         if name not in self._loaded:
             if name not in self:
-                raise ConfigurationError(f"no {self._noun} is called {name!r}; {closest(name, self.names())}")
+                raise ConfigurationError(nothing_called(self._noun, name, self.names()))
             self._loaded[name] = (self._own.get(name) or self._all[name]).load()
         return self._loaded[name]
 

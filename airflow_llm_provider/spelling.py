@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-__all__ = ["closest", "nearest"]
+__all__ = ["closest", "nearest", "nothing_called"]
 
 _FEW = 24
 """Known words that are listed when none is close."""
@@ -22,8 +22,12 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     """
     import difflib
 
-    asked = word.casefold()
-    folded = {candidate.casefold(): candidate for candidate in known}
+    asked = _folded(word)
+    folded: dict[str, str] = {}
+    for candidate in known:
+        folded[_folded(candidate)] = candidate
+        # The prefix of an executor is easily forgotten.
+        folded.setdefault(_folded(candidate.rpartition(":")[2]), candidate)
     likely = [
         candidate
         for candidate in folded
@@ -31,6 +35,22 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     ]
     close = difflib.get_close_matches(asked, likely, n=1)
     return folded[close[0]] if close else None
+
+
+def _folded(word: str) -> str:
+    return word.casefold().replace("_", "-")
+
+
+def nothing_called(noun: str, word: str, known: Iterable[str]) -> str:
+    """Say that something does not exist, and what was probably meant.
+
+    Args:
+        noun: What it would be.
+        word: What was written.
+        known: What could have been.
+    """
+    suggestion = closest(word, known)
+    return f"no {noun} is called {word!r}" + (f"; {suggestion}" if suggestion else "")
 
 
 def closest(word: str, known: Iterable[str]) -> str:

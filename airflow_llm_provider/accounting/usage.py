@@ -23,6 +23,7 @@ class StepUsage:
         cost_usd: Price in USD; None when the model's price is not known.
         latency_ms: Milliseconds that the last answered call took.
         attempts: Tries that the step took.
+        calls: Calls that were answered.
     """
 
     provider: str
@@ -34,6 +35,7 @@ class StepUsage:
     cost_usd: float | None = None
     latency_ms: float = 0.0
     attempts: int = 0
+    calls: int = 0
 
     @property
     def total_tokens(self) -> int:
@@ -53,6 +55,7 @@ class StepUsage:
             "cost_usd": self.cost_usd,
             "latency_ms": round(self.latency_ms, 3),
             "attempts": self.attempts,
+            "calls": self.calls,
         }
 
     @classmethod

@@ -12,17 +12,19 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.clients.cassette import Player
-from airflow_llm_provider.config.settings import Settings
+from airflow_llm_provider.clients.rules import Rule
+from airflow_llm_provider.clients.scripted import ScriptedClients
 from airflow_llm_provider.engine.approval import Answer, Question
+from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.engine.result import RunResult
 from airflow_llm_provider.engine.run import run_workflow
-from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.engine.runtime import Rehearsal, Runtime
 from airflow_llm_provider.errors import LLMProviderError
 from airflow_llm_provider.evaluation.metrics import measure
 from airflow_llm_provider.evaluation.values import MetricName, Subject
-from airflow_llm_provider.workflow.model import Retry, Workflow
+from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.workflow.model import Step, Workflow
 from airflow_llm_provider.workflow.values import to_text
 from dag_factory.diagnostics import Diagnostic
 from dag_factory.documents import decode, parse
@@ -96,8 +98,9 @@ class Case(Model):
 
     name: Text
     inputs: dict[str, Any] = Field(default_factory=dict)
-    answers: list[dict[str, Any]] = Field(default_factory=list)
+    answers: list[Rule] = Field(default_factory=list)
     cassette: str | None = None
+    stubs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     approve: TextList = Field(default_factory=list)
     secrets: dict[str, str] = Field(default_factory=dict)
     expect: Expectation = Expectation()
@@ -174,7 +177,30 @@ def read_cases(path: Path) -> tuple[TestFile | None, Workflow | None, tuple[Diag
         if not result.errors:
             problems.error(f"{place.name} holds no workflow {file.name!r}", ("name",))
         return None, None, (*result.errors, *problems.found)
-    return file, named[0], ()
+    _check_stubs(file, named[0], problems)
+    return (None, None, tuple(problems.found)) if problems.found else (file, named[0], ())
+
+
+def _check_stubs(file: TestFile, workflow: Workflow, problems: Problems) -> None:
+    outputs = {step.id: step.outputs for step in workflow.steps}
+    for index, case in enumerate(file.cases):
+        for step_id, stub in case.stubs.items():
+            # Steps of a sub-workflow (a/b) and items of a fan-out (a[0]) are known only when they run.
+            if "/" in step_id or "[" in step_id:
+                continue
+            place = ("cases", index, "stubs", step_id)
+            if step_id not in outputs:
+                problems.error(
+                    f"the workflow has no step {step_id!r}", place, suggestion=closest(step_id, outputs), at_key=True
+                )
+                continue
+            for name in stub.keys() - outputs[step_id].keys():
+                problems.error(
+                    f"step {step_id!r} has no output {name!r}",
+                    (*place, name),
+                    suggestion=closest(name, outputs[step_id]),
+                    at_key=True,
+                )
 
 
 async def run_case(workflow: Workflow, case: Case, folder: Path) -> list[str]:
@@ -192,22 +218,19 @@ async def run_case(workflow: Workflow, case: Case, folder: Path) -> list[str]:
     async def ask(question: Question) -> Answer:
         return Answer(approved=question.step_id in case.approve or "*" in case.approve, by="the test")
 
-    credentials = Credentials(options={"answers": case.answers})
+    left_out = _LeftOut()
     with tempfile.TemporaryDirectory() as scratch:
-        settings = Settings(
-            retry=Retry(initial_delay=0), outbox=Path(scratch, "outbox"), metrics=Path(scratch, "metrics")
-        )
         try:
             async with Runtime(
-                settings=settings,
-                credentials=lambda provider, connection: credentials,
                 secret=case.secrets.get,
-                offline=case.cassette is None,
                 ask=ask,
-                clients=Player(folder / case.cassette) if case.cassette else None,
+                observer=left_out,
+                clients=Player(folder / case.cassette) if case.cassette else ScriptedClients(case.answers),
+                rehearsal=Rehearsal(Path(scratch), case.stubs),
             ) as runtime:
                 result = await run_workflow(workflow, case.inputs, runtime, user="test", run_id="test")
-                return [*_misfits(case.expect, result), *_low_scores(case.expect, result, workflow)]
+            misfits = [*_misfits(case.expect, result), *_low_scores(case.expect, result, workflow)]
+            return [*misfits, *left_out.told] if misfits else []
         except LLMProviderError as error:
             told = f"{type(error).__name__}: {error}"
             if case.expect.state == "refused":
@@ -217,6 +240,17 @@ async def run_case(workflow: Workflow, case: Case, folder: Path) -> list[str]:
                     else [f"error: expected {case.expect.error!r} in it, got {told!r}"]
                 )
             return [told]
+
+
+class _LeftOut(Observer):
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def step_left_out(self, step: Step) -> None:
+        outputs = ", ".join(step.outputs)
+        self.told.append(
+            f"step {step.id} was left out, as it would reach out; 'stubs' may give its outputs ({outputs})"
+        )
 
 
 def _misfits(expect: Expectation, result: RunResult) -> list[str]:

@@ -2,26 +2,71 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from airflow_llm_provider.clients.estimate import ANSWER_TOKENS
+from airflow_llm_provider.cli import EXIT_FAILED, EXIT_OK
+from airflow_llm_provider.clients.estimate import ANSWER_TOKENS, Estimating
+from airflow_llm_provider.config.settings import Settings
+from airflow_llm_provider.engine.approval import Answer, Question
+from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.engine.result import RunResult
-from airflow_llm_provider.workflow.model import Workflow
+from airflow_llm_provider.engine.run import run_workflow
+from airflow_llm_provider.engine.runtime import Rehearsal, Runtime
+from airflow_llm_provider.workflow.model import Step, Workflow
 
-__all__ = ["show_estimate"]
+__all__ = ["estimate"]
 
 
-def show_estimate(workflow: Workflow, result: RunResult, *, as_json: bool) -> None:
-    """Write what a rehearsal has counted.
+class _LeftOut(Observer):
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def step_left_out(self, step: Step) -> None:
+        self.steps.append(step.id)
+
+
+def estimate(workflow: Workflow, inputs: Mapping[str, Any], settings: Settings, *, as_json: bool, user: str) -> int:
+    """Rehearse a run, and write what it counted.
 
     Args:
         workflow: The workflow.
-        result: How the rehearsal went.
+        inputs: Its inputs.
+        settings: The settings of the run.
         as_json: Whether to write JSON instead of a table.
+        user: Who starts it.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        InvalidInputs: The inputs do not fit.
     """
+
+    async def approve(question: Question) -> Answer:
+        return Answer(approved=True, by=user)
+
+    async def go(folder: Path) -> RunResult:
+        async with Runtime(
+            settings=settings, observer=left_out, ask=approve, clients=Estimating(), rehearsal=Rehearsal(folder)
+        ) as runtime:
+            return await run_workflow(workflow, inputs, runtime, user=user)
+
+    left_out = _LeftOut()
+    with tempfile.TemporaryDirectory() as scratch:
+        result = asyncio.run(go(Path(scratch)))
+    _show(workflow, result, left_out.steps, as_json=as_json)
+    return EXIT_OK if result.state == "completed" else EXIT_FAILED
+
+
+def _show(workflow: Workflow, result: RunResult, left_out: list[str], *, as_json: bool) -> None:
     rows = [(step_id, step, step.usage) for step_id, step in result.steps.items()]
     spent = [usage for _, _, usage in rows if usage is not None]
     known = [usage.cost_usd for usage in spent if usage.cost_usd is not None]
@@ -36,7 +81,14 @@ def show_estimate(workflow: Workflow, result: RunResult, *, as_json: bool) -> No
         steps = {
             step_id: {"state": step.state, "usage": usage.to_dict() if usage else None} for step_id, step, usage in rows
         }
-        told = {"workflow": workflow.name, "state": result.state, "error": result.error, "steps": steps, "total": total}
+        told = {
+            "workflow": workflow.name,
+            "state": result.state,
+            "error": result.error,
+            "steps": steps,
+            "left_out": left_out,
+            "total": total,
+        }
         print(json.dumps(told, indent=2, ensure_ascii=False))
         return
     table = Table(title=f"{workflow.name}: estimate", title_justify="left")
@@ -55,6 +107,12 @@ def show_estimate(workflow: Workflow, result: RunResult, *, as_json: bool) -> No
     console = Console()
     console.print(table)
     console.print(f"An answer counts as its step's max_tokens, or {ANSWER_TOKENS} tokens.", highlight=False)
+    if left_out:
+        console.print(
+            f"Left out, as they would reach out: {', '.join(left_out)}; steps behind them were given nothing of theirs, "
+            "so that a fan-out over it counts as empty.",
+            highlight=False,
+        )
     if skipped:
         console.print(
             f"Skipped: {', '.join(skipped)}; with real answers it may be others, and cost more.", highlight=False

@@ -78,45 +78,32 @@ def _run(arguments: argparse.Namespace) -> int:
     if workflow is None:
         return EXIT_BAD_FILE
     settings = load_settings(arguments.config)
+    if arguments.estimate:
+        from airflow_llm_provider.cli.estimate import estimate
 
-    approved = [ALL] if arguments.estimate else arguments.approve
+        return estimate(workflow, inputs, settings, as_json=arguments.output == "json", user=user_name())
     clients = _clients(arguments)
 
     async def go(observer: Observer, ask: Ask) -> RunResult:
         async with Runtime(
-            settings=settings,
-            observer=observer,
-            offline=arguments.offline,
-            ask=ask,
-            clients=clients,
-            rehearsal=arguments.estimate,
+            settings=settings, observer=observer, offline=arguments.offline, ask=ask, clients=clients
         ) as runtime:
             return await run_workflow(workflow, inputs, runtime, user=user_name())
 
-    if arguments.estimate:
-        from airflow_llm_provider.cli.estimate import show_estimate
-
-        result = asyncio.run(go(Observer(), Approvals(approved, None)))
-        show_estimate(workflow, result, as_json=arguments.output == "json")
-        return EXIT_OK if result.state == "completed" else EXIT_FAILED
     if arguments.output == "json":
-        result = asyncio.run(go(Observer(), Approvals(approved, None)))
+        result = asyncio.run(go(Observer(), Approvals(arguments.approve, None)))
         print(json.dumps(result.to_dict(), indent=2, ensure_ascii=False))
     else:
         from airflow_llm_provider.cli.progress import Progress
 
         with Progress(workflow) as progress:
-            result = asyncio.run(go(progress, Approvals(approved, progress)))
+            result = asyncio.run(go(progress, Approvals(arguments.approve, progress)))
         progress.summarize(result)
     return EXIT_OK if result.state == "completed" else EXIT_FAILED
 
 
 def _clients(arguments: argparse.Namespace) -> Clients | None:
     """Give what decides who answers model calls."""
-    if arguments.estimate:
-        from airflow_llm_provider.clients.estimate import Estimating
-
-        return Estimating()
     if not (arguments.record or arguments.replay):
         return None
     from airflow_llm_provider.clients.cassette import Player, Recorder

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 __all__ = [
     "ChatClient",
@@ -238,8 +238,14 @@ class EmbeddingClient(Protocol):
 class Clients:
     """Decides who answers a run's calls: this one lets the real clients do it.
 
-    :mod:`airflow_llm_provider.clients.cassette` and :mod:`airflow_llm_provider.clients.estimate` have others.
+    :mod:`airflow_llm_provider.clients.cassette`, :mod:`airflow_llm_provider.clients.estimate` and
+    :mod:`airflow_llm_provider.clients.scripted` have others.
+
+    Attributes:
+        stand_in: Whether no real client is ever made, so that there is nothing to keep a run without network from.
     """
+
+    stand_in: ClassVar[bool] = False
 
     def chat(self, provider: str, make: Callable[[], ChatClient]) -> ChatClient:
         """Give the client that answers for a provider.

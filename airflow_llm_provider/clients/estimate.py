@@ -26,6 +26,8 @@ ANSWER_TOKENS = 256
 class Estimating(Clients):
     """Answers with made-up texts, at the price of the model that a step names."""
 
+    stand_in = True
+
     def chat(self, provider: str, make: Callable[[], ChatClient]) -> ChatClient:
         """Give a client that counts."""
         return _EstimatingChat()

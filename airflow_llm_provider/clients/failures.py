@@ -5,10 +5,11 @@ Apart from the transport, so that the scripted provider can fail as a real one d
 
 from __future__ import annotations
 
+import contextlib
 import email.utils
 import math
 import time
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -24,10 +25,9 @@ from airflow_llm_provider.errors import (
     TimeoutError,
 )
 
-__all__ = ["KNOWN_SECRETS", "failure", "failure_in_stream", "redact", "retry_after"]
+__all__ = ["failure", "failure_in_stream", "knowing", "known_secrets", "redact", "retry_after"]
 
-KNOWN_SECRETS: ContextVar[Collection[str]] = ContextVar("known_secrets", default=())
-"""The secrets that the step at work was given, for whoever writes down what it asks and is told."""
+_KNOWN: ContextVar[tuple[Collection[str], ...]] = ContextVar("known_secrets", default=())
 
 LONGEST_MESSAGE = 1000
 """Characters of a provider's message that are repeated."""
@@ -41,6 +41,25 @@ _STATUS_OF_TYPE: Mapping[str, int] = {
     "rate_limit": 429,
     "insufficient_quota": 429,
 }
+
+
+@contextlib.contextmanager
+def knowing(secrets: Collection[str]) -> Iterator[None]:
+    """Let :func:`known_secrets` know of further ones meanwhile.
+
+    Args:
+        secrets: Those that the step at work is given; may grow. What a step runs by itself may show them as well.
+    """
+    token = _KNOWN.set((*_KNOWN.get(), secrets))
+    try:
+        yield
+    finally:
+        _KNOWN.reset(token)
+
+
+def known_secrets() -> set[str]:
+    """Give the secrets of the step at work and of those that run it, for whoever writes down what is asked and answered."""
+    return {secret for secrets in _KNOWN.get() for secret in secrets}
 
 
 def failure(

@@ -9,21 +9,33 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from airflow_llm_provider import errors
 from airflow_llm_provider.clients.base import (
+    ChatClient,
     ChatRequest,
     ChatResponse,
+    Clients,
     Credentials,
+    EmbeddingClient,
     EmbeddingRequest,
     EmbeddingResponse,
     Usage,
 )
 from airflow_llm_provider.clients.hashing import hashed_vector
-from airflow_llm_provider.clients.rules import RuleBook, content_text, count_tokens, load_rules, read_rules, text_of
+from airflow_llm_provider.clients.rules import (
+    Rule,
+    RuleBook,
+    content_text,
+    count_tokens,
+    load_rules,
+    read_rules,
+    text_of,
+)
 
-__all__ = ["ScriptedChat", "ScriptedEmbeddings"]
+__all__ = ["ScriptedChat", "ScriptedClients", "ScriptedEmbeddings"]
 
 DEFAULT_DIMENSIONS = 256
 """Numbers in a vector when nobody asks for another count."""
@@ -44,7 +56,7 @@ class ScriptedChat:
     base_url_variable: ClassVar[None] = None
 
     def __init__(self, credentials: Credentials, http: object = None) -> None:
-        script = credentials.options.get("script") or os.environ.get("LLM_SCRIPT")
+        script = credentials.options.get("script", os.environ.get("LLM_SCRIPT"))
         answers = read_rules(credentials.options.get("answers"), "the scripted provider's answers")
         self._rules = RuleBook([*answers, *(load_rules(script) if script else ())])
 
@@ -111,3 +123,24 @@ class ScriptedEmbeddings:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+class ScriptedClients(Clients):
+    """Answers for every provider from one list of rules, whatever the environment says; a call costs what its model costs.
+
+    Args:
+        answers: The rules.
+    """
+
+    stand_in = True
+
+    def __init__(self, answers: Iterable[Rule]) -> None:
+        self._chat = ScriptedChat(Credentials(options={"answers": [*answers], "script": None}))
+
+    def chat(self, provider: str, make: Callable[[], ChatClient]) -> ChatClient:
+        """Give the client that knows the rules."""
+        return self._chat
+
+    def embedding(self, provider: str, make: Callable[[], EmbeddingClient]) -> EmbeddingClient:
+        """Give a client that makes vectors of the texts alone."""
+        return ScriptedEmbeddings()

@@ -86,7 +86,10 @@ class Executor(ABC, Generic[InputsT]):
     Inputs: ClassVar[type[Inputs]]
 
     def reaches_out(self, inputs: InputsT) -> bool:
-        """Tell whether it would change or tell the outside world; a rehearsal of the run leaves it out then.
+        """Tell whether it would ask or change anything outside of the run; a rehearsal leaves the step out then.
+
+        A rehearsal's settings name no targets, and its outbox, metrics and vectors are in a folder of its own, so what is kept
+        there does not reach out. Model calls do not either: they are answered in their models' place.
 
         Args:
             inputs: The step's inputs.

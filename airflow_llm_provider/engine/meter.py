@@ -17,6 +17,7 @@ class Meter:
         self._tokens = Usage()
         self._cost: float | None = 0.0
         self._latency = 0.0
+        self._calls = 0
 
     def calling(self, provider: str, model: str) -> None:
         """Note whom the next call asks, so that a step whose every call failed still says so.
@@ -45,6 +46,7 @@ class Meter:
         )
         self._cost = None if cost_usd is None or self._cost is None else self._cost + cost_usd
         self._latency = latency_ms
+        self._calls += 1
 
     def add(self, usage: StepUsage) -> None:
         """Add what another step has cost that this one ran.
@@ -55,6 +57,7 @@ class Meter:
         self.calling(usage.provider, usage.model)
         tokens = Usage(usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.reasoning_tokens)
         self.spent(usage.model, tokens, usage.cost_usd, self._latency + usage.latency_ms)
+        self._calls += usage.calls - 1
 
     def total(self, attempts: int) -> StepUsage | None:
         """Give the account.
@@ -77,4 +80,5 @@ class Meter:
             cost_usd=self._cost,
             latency_ms=self._latency,
             attempts=attempts,
+            calls=self._calls,
         )

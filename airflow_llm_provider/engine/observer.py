@@ -27,5 +27,8 @@ class Observer:
     def step_logged(self, step: Step, message: str) -> None:
         """Hear a line that the step itself writes for people."""
 
+    def step_left_out(self, step: Step) -> None:
+        """Hear that a rehearsal does not do a step's work, because it would reach out; its outputs are null."""
+
     def step_finished(self, step: Step, result: StepResult) -> None:
         """Hear how a step ended, skipped ones included."""

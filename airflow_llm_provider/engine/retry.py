@@ -7,6 +7,7 @@ again whatever the file says.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Callable
 
@@ -39,12 +40,15 @@ LONGEST_WAIT = 3600.0
 """Seconds; the longest ``Retry-After`` that is waited for, after which the step fails and says what was asked of it."""
 
 
-def retrying(retry: Retry, before_sleep: Callable[[int, BaseException, float], None]) -> AsyncRetrying:
+def retrying(
+    retry: Retry, before_sleep: Callable[[int, BaseException, float], None], *, waits: bool = True
+) -> AsyncRetrying:
     """Make the loop that a step's tries run in.
 
     Args:
         retry: The rule.
         before_sleep: Called with the number of the failed try (from 1), its error and the wait in seconds.
+        waits: Whether to wait at all between tries.
 
     Returns:
         tenacity's async iterator over attempts; the last error is raised as it is.
@@ -73,6 +77,11 @@ def retrying(retry: Retry, before_sleep: Callable[[int, BaseException, float], N
         stop=stop_after_attempt(retry.max_attempts),
         wait=wait,
         retry=retry_if_exception(worth_another),
+        sleep=asyncio.sleep if waits else _at_once,
         before_sleep=report,
         reraise=True,
     )
+
+
+async def _at_once(seconds: float) -> None:
+    await asyncio.sleep(0)

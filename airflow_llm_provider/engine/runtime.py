@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from typing_extensions import Self
 
@@ -13,12 +16,13 @@ from airflow_llm_provider.clients import chat_client, embedding_client, environm
 from airflow_llm_provider.clients.base import ChatClient, Clients, ConnectionFields, Credentials, EmbeddingClient
 from airflow_llm_provider.clients.objects import ObjectStore, open_store
 from airflow_llm_provider.config.settings import Settings
+from airflow_llm_provider.config.targets import Alerts, Slack, Smtp
 from airflow_llm_provider.engine.approval import Ask, nobody
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.stores import is_store, store_credentials, vector_store
 from airflow_llm_provider.stores.base import VectorStore
 
-__all__ = ["ConnectionLookup", "CredentialsLookup", "Runtime", "environment_secret", "no_connection"]
+__all__ = ["ConnectionLookup", "CredentialsLookup", "Rehearsal", "Runtime", "environment_secret", "no_connection"]
 
 CredentialsLookup = Callable[[str, "str | None"], Credentials]
 """Provider or vector store, and connection id (None: the default one), to credentials."""
@@ -48,6 +52,33 @@ def environment_secret(key: str) -> str | None:
     return os.environ.get(f"AIRFLOW_VAR_{key.upper()}")
 
 
+@dataclass(frozen=True)
+class Rehearsal:
+    """A run that neither asks nor changes anything outside: what would reach out is left out (:meth:`Executor.reaches_out`).
+
+    No target is known, nobody waits between tries, and outbox, metrics and vectors are kept in a folder of its own.
+
+    Attributes:
+        folder: That folder.
+        stubs: Outputs by name of steps that are not run, by step id; others that are left out give nulls.
+    """
+
+    folder: Path
+    stubs: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    def settings(self, given: Settings) -> Settings:
+        """Give the settings of the rehearsal of a run with those."""
+        targets = {"actions": {}, "alerts": Alerts(), "slack": Slack(), "smtp": Smtp()}
+        kept = {"outbox": self.folder / "outbox", "metrics": self.folder / "metrics"}
+        return given.model_copy(update={**targets, **kept})
+
+    def within(self, step_id: str) -> Rehearsal:
+        """Give the rehearsal of the workflow that a step runs; its steps are stubbed as ``<step_id>/<id>``."""
+        prefix = f"{step_id}/"
+        inner = {name.removeprefix(prefix): stub for name, stub in self.stubs.items() if name.startswith(prefix)}
+        return replace(self, stubs=inner)
+
+
 class Runtime:
     """The surroundings of running steps; an async context manager that closes its clients at the end.
 
@@ -61,7 +92,7 @@ class Runtime:
             nothing is paid.
         ask: Asks a person.
         clients: Decides who answers model calls; the providers' clients by default.
-        rehearsal: Whether what would change or tell the outside world is left out.
+        rehearsal: How the run is rehearsed; None for a run that counts.
     """
 
     def __init__(
@@ -74,9 +105,11 @@ class Runtime:
         offline: bool = False,
         ask: Ask = nobody,
         clients: Clients | None = None,
-        rehearsal: bool = False,
+        rehearsal: Rehearsal | None = None,
     ) -> None:
         self.settings = settings or Settings()
+        if rehearsal is not None:
+            self.settings = rehearsal.settings(self.settings)
         self.secret = secret
         self.observer = observer or Observer()
         self.offline = offline
@@ -90,10 +123,16 @@ class Runtime:
         self._stores: dict[_Key, VectorStore] = {}
         self._object_stores: dict[tuple[str, str | None], ObjectStore] = {}
 
-    def observed_by(self, observer: Observer) -> Runtime:
-        """Give the same runtime, clients and all, that tells somebody else what happens."""
+    def within(self, step_id: str, observer: Observer) -> Runtime:
+        """Give the same runtime, clients and all, for the workflow that a step runs.
+
+        Args:
+            step_id: The step.
+            observer: Hears what happens there.
+        """
         other = copy.copy(self)
         other.observer = observer
+        other.rehearsal = self.rehearsal and self.rehearsal.within(step_id)
         return other
 
     def configured_credentials(self, provider: str, connection: str | None = None) -> Credentials:
@@ -111,11 +150,11 @@ class Runtime:
 
     def provider(self, name: str) -> str:
         """Give the provider that answers when a step asks for one of that name."""
-        return "scripted" if self.offline else name
+        return "scripted" if self.offline and not self._clients.stand_in else name
 
     def database(self, name: str) -> str:
         """Give the vector store that answers when a step asks for one of that name."""
-        return "local" if self.offline or self.rehearsal else name
+        return "local" if self.offline or self.rehearsal is not None else name
 
     def chat(self, provider: str, *, connection: str | None = None, base_url: str | None = None) -> ChatClient:
         """Give the client of a provider; the same one for the same arguments.
@@ -156,8 +195,13 @@ class Runtime:
         """
         key = (database, connection, None)
         if key not in self._stores:
-            self._stores[key] = vector_store(database, lambda: self.find_credentials(database, connection))
+            self._stores[key] = vector_store(database, lambda: self._store_credentials(database, connection))
         return self._stores[key]
+
+    def _store_credentials(self, database: str, connection: str | None) -> Credentials:
+        if self.rehearsal is not None:
+            return Credentials(options={"path": str(self.rehearsal.folder / "vectors.sqlite")})
+        return self.find_credentials(database, connection)
 
     def _credentials(self, provider: str, connection: str | None, base_url: str | None) -> Credentials:
         found = self.find_credentials(provider, connection)

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from airflow_llm_provider.clients.failures import KNOWN_SECRETS
+from airflow_llm_provider.clients.failures import knowing
 from airflow_llm_provider.engine.executor import Executor, StepContext, find_executor
 from airflow_llm_provider.engine.masking import hide
 from airflow_llm_provider.engine.meter import Meter
@@ -78,16 +78,25 @@ async def run_step(
     Returns:
         The result, whether completed, failed or skipped; only being cancelled raises.
     """
+    secrets: set[str] = set()
+    with knowing(secrets):
+        return await _run(step, scope.noting_secrets(secrets), runtime, secrets, when_cancelled)
+
+
+async def _run(
+    step: Step,
+    scope: Scope,
+    runtime: Runtime,
+    secrets: set[str],
+    when_cancelled: Callable[[StepResult], None] | None,
+) -> StepResult:
     started = time.perf_counter()
     meter = Meter()
     attempts = 0
     outputs: Mapping[str, Any] = {}
     failure: Exception | None = None
     config: Mapping[str, Any] = {}
-    secrets: set[str] = set()
     kept: dict[Any, Any] = {}
-    scope = scope.noting_secrets(secrets)
-    KNOWN_SECRETS.set(secrets)
     try:
         if not is_wanted(step, scope):
             result = StepResult(step.id, "skipped")
@@ -99,17 +108,23 @@ async def run_step(
         config = {name: render(value, scope.masked()) for name, value in step.inputs.items() if name in _CONFIG}
         executor = find_executor(step.executor)()
         inputs = validated_inputs(type(executor), rendered)
-        if runtime.rehearsal and executor.reaches_out(inputs):
-            runtime.observer.step_logged(step, "left out of the rehearsal: it would reach out")
-            result = StepResult(step.id, "completed", dict.fromkeys(step.outputs), config=config)
-            runtime.observer.step_finished(step, result)
-            return result
+        if runtime.rehearsal is not None:
+            stub = runtime.rehearsal.stubs.get(step.id)
+            if stub is None and executor.reaches_out(inputs):
+                runtime.observer.step_left_out(step)
+                stub = {}
+            if stub is not None:
+                result = StepResult(
+                    step.id, "completed", {name: stub.get(name) for name in step.outputs}, config=config
+                )
+                runtime.observer.step_finished(step, result)
+                return result
         timeout = runtime.settings.task_timeout if step.timeout is None else step.timeout
 
         def before_sleep(attempt: int, error: BaseException, wait: float) -> None:
             runtime.observer.step_retrying(step, attempt, hide(f"{type(error).__name__}: {error}", secrets), wait)
 
-        async for attempt in retrying(step.retry or runtime.settings.retry, before_sleep):
+        async for attempt in retrying(step.retry or runtime.settings.retry, before_sleep, waits=not runtime.rehearsal):
             with attempt:
                 attempts = attempt.retry_state.attempt_number
                 context = StepContext(step, scope, runtime, meter, attempts, secrets, kept)

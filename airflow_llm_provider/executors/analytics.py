@@ -80,10 +80,6 @@ class MetricCollector(Executor[MetricCollectorInputs]):
     outputs: ClassVar[tuple[str, ...]] = ("count", "collected")
     Inputs = MetricCollectorInputs
 
-    def reaches_out(self, inputs: MetricCollectorInputs) -> bool:
-        """Say that it always does."""
-        return True
-
     async def run(self, inputs: MetricCollectorInputs, context: StepContext) -> Mapping[str, Any]:
         """Record.
 

@@ -62,7 +62,9 @@ class FanOut(Executor[FanOutInputs]):
         """
         template = context.step.template
         assert template is not None
-        items = listed(inputs.items)
+        # What a rehearsal left out gives null, and the steps behind it are to be rehearsed all the same.
+        rehearsed = inputs.items is None and context.runtime.rehearsal is not None
+        items = [] if rehearsed else listed(inputs.items)
         # Items that have ended in an earlier try of this step are not paid for again.
         ended: dict[int, StepResult] = context.kept
         failed: dict[int, StepResult] = {}

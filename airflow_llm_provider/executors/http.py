@@ -37,8 +37,8 @@ class HttpRequest(Executor[HttpRequestInputs]):
     Inputs = HttpRequestInputs
 
     def reaches_out(self, inputs: HttpRequestInputs) -> bool:
-        """Say that everything but reading does."""
-        return inputs.method != "GET"
+        """Say that it always does, reading included."""
+        return True
 
     async def run(self, inputs: HttpRequestInputs, context: StepContext) -> Mapping[str, Any]:
         """Call; the body is parsed when it is JSON."""

@@ -69,8 +69,8 @@ class SlackNotification(Executor[SlackInputs]):
     Inputs = SlackInputs
 
     def reaches_out(self, inputs: SlackInputs) -> bool:
-        """Say that it always does."""
-        return True
+        """Say that posting to an address of its own does."""
+        return inputs.webhook_url is not None
 
     async def run(self, inputs: SlackInputs, context: StepContext) -> Mapping[str, Any]:
         """Post it; the result is ``{channel, delivered}``, and the outbox's file when there is no target."""
@@ -109,10 +109,6 @@ class EmailNotification(Executor[EmailInputs]):
 
     outputs: ClassVar[tuple[str, ...]] = ("result",)
     Inputs = EmailInputs
-
-    def reaches_out(self, inputs: EmailInputs) -> bool:
-        """Say that it always does."""
-        return True
 
     async def run(self, inputs: EmailInputs, context: StepContext) -> Mapping[str, Any]:
         """Send it; the result is ``{channel, delivered, to}``, and the outbox's file when there is no mail server."""
@@ -157,10 +153,6 @@ class Alert(Executor[AlertInputs]):
 
     outputs: ClassVar[tuple[str, ...]] = ("result",)
     Inputs = AlertInputs
-
-    def reaches_out(self, inputs: AlertInputs) -> bool:
-        """Say that it always does."""
-        return True
 
     async def run(self, inputs: AlertInputs, context: StepContext) -> Mapping[str, Any]:
         """Send it; the result is ``{channel, delivered, …}``, and the outbox's file when there is no target."""

@@ -11,7 +11,7 @@ import base64
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from itertools import islice
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote
 
 from pydantic import AfterValidator, Field, model_validator
@@ -50,6 +50,17 @@ class _StorageInputs(Inputs):
     connection: str | None = None
 
 
+InputsT = TypeVar("InputsT", bound=_StorageInputs)
+
+
+class _Storage(Executor[InputsT]):
+    """What all of them have in common."""
+
+    def reaches_out(self, inputs: InputsT) -> bool:
+        """Say that it always does, reading included."""
+        return True
+
+
 class ListInputs(_StorageInputs):
     """Which objects.
 
@@ -70,7 +81,7 @@ class ListInputs(_StorageInputs):
     max_bytes: int = Field(default=MAX_BYTES, ge=1)
 
 
-class ListObjects(Executor[ListInputs]):
+class ListObjects(_Storage[ListInputs]):
     """The objects below a URL."""
 
     outputs: ClassVar[tuple[str, ...]] = ("documents", "count", "truncated")
@@ -146,7 +157,7 @@ class DownloadInputs(_StorageInputs):
     max_bytes: int = Field(default=MAX_BYTES, ge=1)
 
 
-class Download(Executor[DownloadInputs]):
+class Download(_Storage[DownloadInputs]):
     """One object's content."""
 
     outputs: ClassVar[tuple[str, ...]] = ("content", "size", "url")
@@ -201,16 +212,12 @@ class UploadInputs(_StorageInputs):
         return self
 
 
-class Upload(Executor[UploadInputs]):
+class Upload(_Storage[UploadInputs]):
     """Writes one object as a whole; whoever reads meanwhile finds the old one or the new one."""
 
     outputs: ClassVar[tuple[str, ...]] = ("url", "size")
     primary_is_text: ClassVar[bool] = True
     Inputs = UploadInputs
-
-    def reaches_out(self, inputs: UploadInputs) -> bool:
-        """Say that it always does."""
-        return True
 
     async def run(self, inputs: UploadInputs, context: StepContext) -> Mapping[str, Any]:
         """Write it.

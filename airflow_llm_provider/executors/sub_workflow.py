@@ -62,7 +62,7 @@ class SubWorkflow(Executor[SubWorkflowInputs]):
         result = await run_workflow(
             workflow,
             inputs.inputs,
-            context.runtime.observed_by(_Within(context.step.id, context.runtime.observer)),
+            context.runtime.within(context.step.id, _Within(context.step.id, context.runtime.observer)),
             user=context.scope.run.user,
             run_id=f"{context.run_id}/{context.step.id}",
         )
@@ -95,6 +95,9 @@ class _Within(Observer):
 
     def step_logged(self, step: Step, message: str) -> None:
         self._observer.step_logged(self._named(step), message)
+
+    def step_left_out(self, step: Step) -> None:
+        self._observer.step_left_out(self._named(step))
 
     def step_finished(self, step: Step, result: StepResult) -> None:
         self._observer.step_finished(self._named(step), result)

@@ -12,7 +12,7 @@ from typing_extensions import Self
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.executors.llm import Text
-from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.spelling import nothing_called
 from airflow_llm_provider.stores import known_stores
 from airflow_llm_provider.stores.base import Item, VectorStore
 from airflow_llm_provider.stores.filters import parse_filter
@@ -32,7 +32,7 @@ __all__ = [
 
 def _database(name: str) -> str:
     if name not in known_stores():
-        raise ValueError(f"no vector store is called {name!r}; {closest(name, known_stores())}")
+        raise ValueError(nothing_called("vector store", name, known_stores()))
     return name
 
 
@@ -218,10 +218,6 @@ class VectorUpsert(Executor[VectorUpsertInputs]):
     outputs: ClassVar[tuple[str, ...]] = ("count",)
     Inputs = VectorUpsertInputs
 
-    def reaches_out(self, inputs: VectorUpsertInputs) -> bool:
-        """Say that it always does."""
-        return True
-
     async def run(self, inputs: VectorUpsertInputs, context: StepContext) -> Mapping[str, Any]:
         """Keep them; an index begins with its first item."""
         count = await inputs.store(context).upsert(inputs.index, inputs.stored(), namespace=inputs.namespace)
@@ -251,10 +247,6 @@ class VectorDelete(Executor[VectorDeleteInputs]):
 
     outputs: ClassVar[tuple[str, ...]] = ("count",)
     Inputs = VectorDeleteInputs
-
-    def reaches_out(self, inputs: VectorDeleteInputs) -> bool:
-        """Say that it always does."""
-        return True
 
     async def run(self, inputs: VectorDeleteInputs, context: StepContext) -> Mapping[str, Any]:
         """Delete them; what does not exist does not count."""

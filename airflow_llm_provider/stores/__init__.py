@@ -11,7 +11,7 @@ from collections.abc import Callable
 from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.registry import Registry
-from airflow_llm_provider.spelling import closest
+from airflow_llm_provider.spelling import nothing_called
 from airflow_llm_provider.stores.base import VectorStore
 
 __all__ = ["COMMON", "is_store", "known_stores", "store_credentials", "vector_store"]
@@ -48,7 +48,7 @@ def vector_store(name: str, credentials: Callable[[], Credentials] = Credentials
                 f"no client for the vector store {name!r} is installed; write 'database: local', run offline, or install a "
                 "package that registers it under the entry point group 'airflow_llm_provider.vector_stores'"
             )
-        raise ConfigurationError(f"no vector store is called {name!r}; {closest(name, known_stores())}")
+        raise ConfigurationError(nothing_called("vector store", name, known_stores()))
     store: VectorStore = _STORES.find(name)(credentials())
     return store
 

@@ -12,12 +12,18 @@ import yaml
 from airflow_llm_provider.workflow.model import Workflow, slug
 from dag_factory import read_text
 
-__all__ = ["ANSWERS", "CASES", "FAN_OUT", "IN_AIRFLOW", "Case"]
+__all__ = ["CASES", "FAN_OUT", "IN_AIRFLOW", "Case", "answers"]
 
 FAN_OUT = "orchestrator:fan-out"
 
-ANSWERS = [{"match": "^conformance slow$", "answer": "slept", "delay": 5}]
-"""What the scripted provider answers."""
+
+def answers(delay: float) -> list[dict[str, Any]]:
+    """Give what the scripted provider answers.
+
+    Args:
+        delay: Seconds that the slow step takes; what runs beside it must have ended by then.
+    """
+    return [{"match": "^conformance slow$", "answer": "slept", "delay": delay}]
 
 
 @dataclass(frozen=True)

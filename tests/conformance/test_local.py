@@ -12,12 +12,12 @@ from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.workflow.model import Retry
-from tests.conformance.cases import ANSWERS, IN_AIRFLOW, Case
+from tests.conformance.cases import IN_AIRFLOW, Case, answers
 
 
 @pytest.mark.parametrize("case", IN_AIRFLOW, ids=lambda case: case.name)
 async def test_case(case: Case, tmp_path: Path) -> None:
-    credentials = Credentials(options={"answers": ANSWERS})
+    credentials = Credentials(options={"answers": answers(0.5)})
     async with Runtime(
         settings=Settings(retry=Retry(initial_delay=0), outbox=tmp_path),
         credentials=lambda provider, connection: credentials,

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from xml.etree import ElementTree
 
 import httpx
@@ -96,6 +98,125 @@ def test_an_estimate_asks_nobody_and_changes_nothing(tmp_path: Path) -> None:
     assert "An answer counts as its step's max_tokens, or 256 tokens." in shown.stdout
 
 
+REACHES_OUT = """
+name: reaches-out
+steps:
+  - {id: fetch, type: http:request, url: "URL/fetch", output: [body]}
+  - {id: list, type: storage:s3-list, bucket: "file:///etc"}
+  - {id: hook, type: action, action: webhook, url: "URL/hook"}
+  - {id: slack, type: notification:slack, webhook_url: "URL/slack", message: hi}
+  - {id: mail, type: notification:email, to: a@b.c, subject: s, body: t}
+  - {id: log, type: action, action: log, message: hi}
+  - {id: vectors, type: embed, provider: openai, model: text-embedding-3-small, input: [x], output: [vectors]}
+  - {id: keep, type: vector_upsert, index: notes, ids: [a], vectors: "${{ steps.vectors }}"}
+  - id: each
+    type: orchestrator:fan-out
+    items: "${{ steps.fetch }}"
+    task_template: {provider: openai, model: m, prompt: "{{ item }}"}
+outputs: {each: "${{ steps.each }}"}
+"""
+
+
+@pytest.fixture
+def reaches_out(tmp_path: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Give a workflow that does what a rehearsal must not do, and what it has called."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(204)
+            self.end_headers()
+
+        do_POST = do_GET  # noqa: N815
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        path = tmp_path / "reaches-out.yaml"
+        path.write_text(REACHES_OUT.replace("URL", f"http://127.0.0.1:{server.server_port}"))
+        yield path, asked
+        server.shutdown()
+
+
+def test_an_estimate_reaches_nothing(reaches_out: tuple[Path, list[str]], tmp_path: Path) -> None:
+    path, asked = reaches_out
+    home = tmp_path / "home"
+    home.mkdir()
+    done = orchestrator("run", str(path), "--estimate", "--output", "json", environment={"HOME": str(home)})
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert sorted(json.loads(done.stdout)["left_out"]) == ["fetch", "hook", "list", "slack"]
+    assert asked == []
+    assert [*home.rglob("*")] == []
+    shown = orchestrator("run", str(path), "--estimate", environment={"HOME": str(home)})
+    assert "Left out, as they would reach out: " in shown.stdout
+
+
+def test_a_case_reaches_nothing_and_may_say_what_would_have_come(
+    reaches_out: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    path, asked = reaches_out
+    home = tmp_path / "home"
+    home.mkdir()
+    cases = path.with_suffix(".test.yaml")
+    cases.write_text("""
+cases:
+  - name: with stubs
+    answers: [{answer: yes}]
+    stubs: {fetch: {body: [p, q]}}
+    expect: {steps: {fetch: completed, hook: completed}, outputs: {each: ["yes", "yes"]}}
+  - name: without
+    expect: {outputs: {each: [1]}}
+""")
+    done = orchestrator("test", str(cases), "--output", "json", environment={"HOME": str(home)})
+    stubbed, plain = json.loads(done.stdout)
+    assert stubbed["passed"], stubbed
+    assert plain["misfits"][0] == "output each: expected [1], got []"
+    assert "step fetch was left out, as it would reach out; 'stubs' may give its outputs (body)" in plain["misfits"]
+    assert asked == []
+    assert [*home.rglob("*")] == []
+
+
+def test_no_secret_is_in_a_cassette_nor_needed_to_replay_it(tmp_path: Path) -> None:
+    path, cassette = tmp_path / "secret.yaml", tmp_path / "answers.jsonl"
+    path.write_text("""
+name: secret
+steps:
+  - id: each
+    type: orchestrator:fan-out
+    items: [1]
+    task_template:
+      {type: orchestrator:workflow, workflow: inner, inputs: {token: "{{ secrets.token }}"}}
+outputs: {each: "${{ steps.each }}"}
+---
+name: inner
+inputs: [{name: token, type: string}]
+steps:
+  - {id: a, provider: openai, model: m, prompt: 'Say "{{ inputs.token }}"'}
+outputs: {a: "{{ steps.a }}"}
+""")
+    secret = 'hush "quoted" \\ value'
+    command = ["run", str(path), "--workflow", "secret", "--output", "json"]
+    done = orchestrator(*command, "--offline", "--record", str(cassette), environment={"AIRFLOW_VAR_TOKEN": secret})
+    assert done.returncode == 0, done.stdout
+    assert "hush" not in cassette.read_text()
+    again = orchestrator(*command, "--replay", str(cassette), environment={"AIRFLOW_VAR_TOKEN": "another"})
+    assert again.returncode == 0, again.stdout
+
+
+def test_a_last_line_that_was_cut_off_does_not_count(asks: Path, tmp_path: Path) -> None:
+    cassette = tmp_path / "answers.jsonl"
+    done = orchestrator(
+        "run", str(asks), "--offline", "--record", str(cassette), environment={"AIRFLOW_VAR_TOKEN": "x"}
+    )
+    assert done.returncode == 0, done.stderr
+    cassette.write_text(cassette.read_text() + '{"key": "x')
+    again = orchestrator("run", str(asks), "--replay", str(cassette), environment={"AIRFLOW_VAR_TOKEN": "x"})
+    assert again.returncode == 0, again.stderr
+
+
 def test_the_examples_pass_their_tests() -> None:
     done = orchestrator("test", str(WORKFLOWS))
     assert done.returncode == 0, done.stdout
@@ -166,6 +287,9 @@ def test_cases(drinks: Path) -> None:
     ("wrong", "right", "message"),
     [
         ("inptus:", "inputs:", ":4:5: unknown key 'inptus'; did you mean 'inputs'?"),
+        ("stubs: {b: {text: x}}", "secrets: {token: abc}", "the workflow has no step 'b'"),
+        ("stubs: {a: {txt: x}}", "secrets: {token: abc}", "step 'a' has no output 'txt'"),
+        ("answers: [{mach: tea, ", "answers: [{match: tea, ", "unknown key 'mach'; did you mean 'match'?"),
         ("metric: f1", "metric: f1_score", "'metric' is 'f1'; expected one of "),
         ("at_least: 9", "at_least: 0.9", "'at_least' is 9; at most 1 is allowed"),
         (

@@ -23,7 +23,7 @@ import pytest
 from airflow_llm_provider.cli.airflow_api import AirflowAPI, DagRun
 from airflow_llm_provider.cli.home import Home
 from airflow_llm_provider.cli.stand import Stand
-from tests.conformance.cases import ANSWERS
+from tests.conformance.cases import answers
 from tests.conftest import REPOSITORY
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ def stand_dags(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def airflow_stand(stand_dags: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowStand]:
     """Start the Airflow that the tests of this folder share."""
     script = tmp_path_factory.mktemp("script") / "answers.json"
-    script.write_text(json.dumps(ANSWERS))
+    script.write_text(json.dumps(answers(20)))
     os.environ["LLM_SCRIPT"] = str(script)
     stand = Stand(Home(tmp_path_factory.mktemp("airflow") / "home"), stand_dags)
     try:

@@ -35,7 +35,8 @@ for dag_id, conf in json.loads(sys.argv[2]).items():
     run = dags[dag_id].test(run_conf=conf)
     tasks = {}
     for ti in run.get_task_instances():
-        pulled = {key: ti.xcom_pull(task_ids=ti.task_id, key=key) for key in ("step", "return_value", "events")}
+        place = {"task_ids": ti.task_id, "map_indexes": ti.map_index}
+        pulled = {key: ti.xcom_pull(**place, key=key) for key in ("step", "return_value", "events")}
         tasks[ti.task_id] = {"state": ti.state, **pulled}
     told[dag_id] = {"state": run.state, "tasks": tasks}
 print(json.dumps(told))

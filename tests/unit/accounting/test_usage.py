@@ -11,7 +11,7 @@ from airflow_llm_provider.clients.base import Usage
 
 
 def test_to_dict() -> None:
-    usage = StepUsage("openai", "m", 10, 5, 4, 3, cost_usd=0.25, latency_ms=12.34567, attempts=2)
+    usage = StepUsage("openai", "m", 10, 5, 4, 3, cost_usd=0.25, latency_ms=12.34567, attempts=2, calls=3)
     assert usage.total_tokens == 15
     assert usage.to_dict() == {
         "provider": "openai",
@@ -24,6 +24,7 @@ def test_to_dict() -> None:
         "cost_usd": 0.25,
         "latency_ms": 12.346,
         "attempts": 2,
+        "calls": 3,
     }
 
 

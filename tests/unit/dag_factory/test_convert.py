@@ -28,7 +28,7 @@ from dag_factory.convert import ConversionError, Target, convert, to_yaml
 from dag_factory.documents import parse
 from dag_factory.flattening import flattened
 from dag_factory.schema import workflow_schema
-from tests.conformance.cases import ANSWERS, CASES, Case
+from tests.conformance.cases import CASES, Case, answers
 from tests.conftest import CORPUS, EXAMPLES
 
 SCHEMA = jsonschema.Draft7Validator(workflow_schema())
@@ -124,7 +124,7 @@ def test_published_files_there_and_back(path: Path) -> None:
 
 
 async def run(workflow: Workflow, inputs: Mapping[str, Any], folder: Path) -> RunResult:
-    credentials = Credentials(options={"answers": ANSWERS})
+    credentials = Credentials(options={"answers": answers(0.5)})
     async with Runtime(
         settings=Settings(retry=Retry(initial_delay=0), outbox=folder),
         credentials=lambda provider, connection: credentials,
