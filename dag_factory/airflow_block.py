@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from typing_extensions import Self
 
 from dag_factory.models import Delay, Model, Moment
+from dag_factory.pods import Pod
 
 __all__ = ["AirflowStep", "AirflowTask", "AirflowWorkflow", "Schedule", "Timezone"]
 
@@ -66,6 +67,7 @@ class AirflowTask(Model):
         executor: Airflow executor, where more than one is configured.
         retries: Runs of the whole task after it failed, besides the step's own tries.
         retry_delay: Time between those, in seconds or with a unit.
+        pod: The pod that the Kubernetes executor runs the task in; a step's keys win over those of its workflow.
     """
 
     owner: str | None = None
@@ -75,10 +77,11 @@ class AirflowTask(Model):
     executor: str | None = None
     retries: int | None = Field(default=None, ge=0)
     retry_delay: Delay | None = None
+    pod: Pod | None = None
 
     def task_settings(self) -> dict[str, Any]:
         """Give the keys that were set and belong to a task, as plain values."""
-        return self.model_dump(exclude_none=True, include={*AirflowTask.model_fields})
+        return self.model_dump(exclude_unset=True, exclude_none=True, include={*AirflowTask.model_fields})
 
 
 class AirflowStep(AirflowTask):
@@ -97,7 +100,7 @@ class AirflowStep(AirflowTask):
 
     def task_settings(self) -> dict[str, Any]:
         """Give the keys that were set, ``lane`` included, as plain values."""
-        return self.model_dump(exclude_none=True)
+        return self.model_dump(exclude_unset=True, exclude_none=True)
 
 
 class AirflowWorkflow(AirflowTask):

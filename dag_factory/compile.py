@@ -31,6 +31,7 @@ from airflow_llm_provider.workflow.task_ids import ENDING_TASK, EVENT_TASK, OUTP
 from dag_factory.airflow_block import AirflowWorkflow
 from dag_factory.checks import is_mapped
 from dag_factory.event_assets import event_asset
+from dag_factory.pods import pod_override
 
 __all__ = ["to_dag"]
 
@@ -68,14 +69,14 @@ def to_dag(workflow: Workflow) -> DAG:
         setattr(dag, WORKFLOW_FILE, workflow.source.path)
     defaults = settings.task_settings()
     if settings.granularity == "workflow":
-        whole = WorkflowRunOperator(task_id=OUTPUTS_TASK, workflow=workflow, **defaults)
+        whole = WorkflowRunOperator(task_id=OUTPUTS_TASK, workflow=workflow, **_arguments(defaults))
         dag.add_task(whole)
         roots: list[BaseOperator] = [whole]
     else:
         roots = _add_steps(dag, workflow, defaults)
     if asset is not None:
         event = WorkflowEventOperator(
-            task_id=EVENT_TASK, workflow=workflow, inlets=[asset], **{"retries": 3, **defaults}
+            task_id=EVENT_TASK, workflow=workflow, inlets=[asset], **_arguments({"retries": 3}, defaults)
         )
         dag.add_task(event)
         event.set_downstream(roots)
@@ -104,7 +105,9 @@ def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> list[B
         task.set_upstream([last[other] for other in before])
     if workflow.outputs:
         # A failed step must not be hidden by a last task that succeeds, a skipped one must not keep it from running.
-        final = WorkflowOutputsOperator(task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **defaults)
+        final = WorkflowOutputsOperator(
+            task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **_arguments(defaults)
+        )
         dag.add_task(final)
         final.set_upstream([last[step_id] for step_id in graph.leaves()])
     return [task for step_id, task in first.items() if not graph.upstream(step_id)]
@@ -113,7 +116,7 @@ def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> list[B
 def _add_events(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> None:
     """Add the task that does what a workflow has for the end of a run."""
     leaves = dag.leaves
-    events = WorkflowEventsOperator(task_id=ENDING_TASK, workflow=workflow, **defaults)
+    events = WorkflowEventsOperator(task_id=ENDING_TASK, workflow=workflow, **_arguments(defaults))
     dag.add_task(events)
     events.set_upstream(leaves)
     # A teardown runs whatever came before, and has no say in the state of the run.
@@ -136,7 +139,7 @@ def _task(
 ) -> tuple[WorkflowStepOperator, WorkflowStepOperator]:
     """Make the task of a step, which is both the first and the last of the step."""
     operator = OPERATORS.get(step.executor, WorkflowStepOperator)
-    task = operator(step=step, workflow=workflow, **{**defaults, **_settings(step)})
+    task = operator(step=step, workflow=workflow, **_arguments(defaults, step.airflow))
     return task, task
 
 
@@ -144,7 +147,7 @@ def _mapped_tasks(
     step: Step, workflow: Workflow, defaults: Mapping[str, Any]
 ) -> tuple[WorkflowStepOperator, WorkflowStepOperator]:
     """Make the first and the last task of a fan-out: the one that gives the items, and the one that collects."""
-    settings = {**defaults, **_settings(step)}
+    settings = _arguments(defaults, step.airflow)
     items_id, _ = mapped_task_ids(step.task_id)
     items = FanOutItemsOperator(task_id=items_id, step=step, workflow=workflow, **settings)
     # It looks at what became of the items itself, and finds the same however often it looks.
@@ -164,7 +167,7 @@ def _add_items(
 ) -> None:
     """Add the mapped task of a fan-out between its first and its last; the template's own settings win."""
     assert step.template is not None
-    settings = {**defaults, **_settings(step), **_settings(step.template)}
+    settings = _arguments(defaults, step.airflow, step.template.airflow)
     settings.pop("trigger_rule", None)
     _, item_id = mapped_task_ids(step.task_id)
     most = FanOutInputs.model_fields["max_concurrency"].default
@@ -178,8 +181,14 @@ def _add_items(
     collect.set_upstream([items, mapped])
 
 
-def _settings(step: Step) -> dict[str, Any]:
-    return {name: value for name, value in step.airflow.items() if name != "lane"}
+def _arguments(*settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Give an operator's arguments: those settings, the later ones over the earlier ones, and of a pod key by key."""
+    given = {name: value for said in settings for name, value in said.items() if name != "lane"}
+    if "pod" in given:
+        pod = {name: value for said in settings for name, value in said.get("pod", {}).items()}
+        given["executor_config"] = {"pod_override": pod_override(pod)}
+        del given["pod"]
+    return given
 
 
 def _limits(workflow: Workflow, settings: AirflowWorkflow) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import textwrap
 from pathlib import Path
 
@@ -158,6 +159,37 @@ def test_a_name_used_twice_is_an_error_and_the_first_runs(folder: Path) -> None:
     with pytest.raises(
         WorkflowErrors, match=r"9\.yaml:1:7: the name 'flow 1' is taken by .*1\.yaml; give each workflow"
     ):
+        raise_errors(folder)
+
+
+def test_the_pod_of_a_task() -> None:
+    dag = compiled("""
+        name: pods
+        airflow: {pod: {cpu: 0.5, memory: 1Gi, labels: {team: web}}}
+        steps:
+          - id: a
+            type: transform
+            function: template
+            template: x
+            airflow: {pod: {memory: 2Gi, tolerations: [{key: gpu, operator: Exists}]}}
+        outputs: {a: "{{ steps.a }}"}
+        """)
+    dag = DagSerialization.from_dict(DagSerialization.to_dict(dag))
+    own, whole = (dag.get_task(name).executor_config["pod_override"] for name in ("a", "workflow_outputs"))
+    assert own.spec.containers[0].name == "base"
+    assert own.spec.containers[0].resources.requests == {"cpu": "0.5", "memory": "2Gi"}
+    assert own.spec.tolerations[0].key == "gpu"
+    assert own.metadata.labels == whole.metadata.labels == {"team": "web"}
+    assert whole.spec.containers[0].resources.requests == {"cpu": "0.5", "memory": "1Gi"}
+
+
+def test_a_pod_needs_the_kubernetes_client(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "pods.yaml").write_text(
+        "name: pods\nsteps:\n  - {id: a, type: transform, function: template, template: x, airflow: {pod: {cpu: 1}}}\n"
+    )
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    assert "pods" not in load_dags(folder)
+    with pytest.raises(WorkflowErrors, match=r"install airflow-llm-provider\[kubernetes\]"):
         raise_errors(folder)
 
 

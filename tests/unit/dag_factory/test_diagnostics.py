@@ -170,6 +170,17 @@ CASES = [
     ),
     Case("no cron", "name: x\nairflow: {schedule: 'every day', timezone: Mars/Base, start_date: soon}\n" + STEP),
     Case("no preset", "name: x\nairflow: {schedule: '@dayly', tags: ['" + "t" * 101 + "']}\n" + STEP),
+    Case(
+        "pods",
+        """
+        name: x
+        steps:
+          - {id: a, type: transform, function: template, template: x, airflow: {pod: {cpu: 0.5, memory: 128Mi, image: i}}}
+          - {id: b, type: transform, function: template, template: x, airflow: {pod: {cpu: 65, memory: 257Gi}}}
+          - {id: c, type: transform, function: template, template: x, airflow: {pod: {cpu: 50m, memory: 2, lables: {}}}}
+          - {id: d, type: transform, function: template, template: x, airflow: {pod: {cpu_limit: many, tolerations: [{op: x}]}}}
+        """,
+    ),
     Case("continuous", "name: x\nairflow: {schedule: '@continuous'}\n" + STEP),
     Case(
         "airflow in v1",
