@@ -103,7 +103,9 @@ def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> list[B
     for step_id, task in first.items():
         before = dict.fromkeys((*graph.upstream(step_id), *graph.steps[step_id].after))
         task.set_upstream([last[other] for other in before])
-    if workflow.outputs:
+    # Airflow judges a run by its last tasks, and a step that is only waited for is none of them.
+    awaited = {step_id for step in workflow.steps for step_id in step.after}
+    if workflow.outputs or not awaited.isdisjoint(graph.leaves()):
         # A failed step must not be hidden by a last task that succeeds, a skipped one must not keep it from running.
         final = WorkflowOutputsOperator(
             task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **_arguments(defaults)
