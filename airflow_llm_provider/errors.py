@@ -11,6 +11,7 @@
         ├── ConnectionError         no answer: refused, reset, name not found, cut off half-way
         ├── ServiceUnavailable      5xx, overloaded
         ├── InvalidOutput           an answer arrived but is not what was asked for
+        │   └── SchemaMismatch      it does not meet the step's output_schema; the next try tells the model so
         ├── ItemsFailed             items of a fan-out failed
         ├── WorkflowFailed          a workflow that a step runs failed
         ├── ApprovalRejected        a person said no
@@ -28,6 +29,8 @@ them from the provider's error body and the request's host only.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 __all__ = [
     "ApprovalRejected",
     "AssertionFailed",
@@ -44,6 +47,7 @@ __all__ = [
     "ModelNotFound",
     "PolicyViolation",
     "RateLimitError",
+    "SchemaMismatch",
     "ServiceUnavailable",
     "StepError",
     "TimeoutError",
@@ -84,6 +88,14 @@ class StepError(LLMProviderError):
         self.status = status
         self.retry_after = retry_after
 
+    def is_any_of(self, names: Collection[str]) -> bool:
+        """Tell whether it is of one of these classes, or of one below them.
+
+        Args:
+            names: Names of classes in this tree, as workflow files write them.
+        """
+        return any(kind.__name__ in names for kind in type(self).__mro__)
+
 
 class RateLimitError(StepError):
     """The provider's rate limit or quota is used up for now."""
@@ -103,6 +115,10 @@ class ServiceUnavailable(StepError):
 
 class InvalidOutput(StepError):
     """An answer arrived, but it is not what was asked for."""
+
+
+class SchemaMismatch(InvalidOutput):
+    """An answer does not meet the schema that the step has for it."""
 
 
 class ItemsFailed(StepError):

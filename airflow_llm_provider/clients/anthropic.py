@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
@@ -11,12 +12,16 @@ import httpx
 
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Message, Usage
 from airflow_llm_provider.clients.http import HttpClient
+from airflow_llm_provider.clients.structured import in_words, is_strict
 from airflow_llm_provider.errors import ConnectionError
 
 __all__ = ["DEFAULT_MAX_TOKENS", "AnthropicChat"]
 
 DEFAULT_MAX_TOKENS = 1024
 """The API insists on a limit; this one is used when the step names none."""
+
+_WORDS_ONLY = re.compile(r"^claude-(?:instant|[23][.-]|(?:opus|sonnet)-4-(?:0|2025))")
+"""These do not know ``output_config``."""
 
 _FINISH_REASONS: Mapping[str, str] = {
     "end_turn": "stop",
@@ -105,7 +110,11 @@ class AnthropicChat(HttpClient):
 
 
 def _body(request: ChatRequest) -> dict[str, Any]:
+    schema = request.schema
+    if schema is not None and (_WORDS_ONLY.match(request.model) or not is_strict(schema)):
+        request, schema = in_words(request), None
     optional = {
+        "output_config": None if schema is None else {"format": {"type": "json_schema", "schema": schema}},
         "system": _system(request.messages),
         "temperature": request.temperature,
         "top_p": request.top_p,

@@ -53,6 +53,7 @@ class ChatRequest:
         stop: Texts that end the answer.
         seed: Sampling seed, where the provider has one.
         stream: Whether to take the answer as it is written.
+        schema: JSON Schema that the answer is to meet. The client asks for it as well as its API can; whoever asks checks.
         extra: Further fields of the provider's request body, passed through as they are.
     """
 
@@ -64,6 +65,7 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     stream: bool = False
+    schema: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

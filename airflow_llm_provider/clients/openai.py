@@ -11,12 +11,16 @@ from typing import Any, ClassVar
 
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, EmbeddingRequest, EmbeddingResponse, Usage
 from airflow_llm_provider.clients.http import HttpClient
+from airflow_llm_provider.clients.structured import in_words, is_strict
 from airflow_llm_provider.errors import ConnectionError
 
 __all__ = ["OpenAIChat", "OpenAIEmbeddings"]
 
 _REASONING_MODEL = re.compile(r"^(?:ft:)?(?:o\d|gpt-5)")
 """These refuse ``max_tokens`` and take ``max_completion_tokens``, which servers that copy the API often do not know."""
+
+_WORDS_ONLY = re.compile(r"^(?:ft:)?gpt-(?:3\.5|4(?![.o\d])|4o-2024-05-13)")
+"""These do not know ``json_schema``."""
 
 
 class OpenAIClient(HttpClient):
@@ -123,6 +127,9 @@ def _vector(given: Any) -> list[float]:
 
 
 def _body(request: ChatRequest) -> dict[str, Any]:
+    schema = request.schema
+    if schema is not None and _WORDS_ONLY.match(request.model):
+        request, schema = in_words(request), None
     limit = "max_completion_tokens" if _REASONING_MODEL.match(request.model) else "max_tokens"
     optional = {
         "temperature": request.temperature,
@@ -130,6 +137,7 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         "top_p": request.top_p,
         "stop": list(request.stop) or None,
         "seed": request.seed,
+        "response_format": None if schema is None else _response_format(schema),
     }
     return {
         "model": request.model,
@@ -137,6 +145,11 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         **{name: value for name, value in optional.items() if value is not None},
         **request.extra,
     }
+
+
+def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    asked = {"name": "answer", "schema": schema, "strict": is_strict(schema)}
+    return {"type": "json_schema", "json_schema": asked}
 
 
 def _usage(data: Mapping[str, Any] | None) -> Usage:

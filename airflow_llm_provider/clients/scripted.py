@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from airflow_llm_provider import errors
 from airflow_llm_provider.clients.base import (
@@ -82,7 +82,7 @@ class ScriptedChat:
         if broken is not None:
             raise broken
         try:
-            answer = text_of(rule, request.model, text, request.extra)
+            answer = text_of(rule, request.model, text, {**_wish(request), **request.extra})
         except ValueError as reason:
             raise errors.InvalidRequest(f"scripted cannot answer with JSON of this schema: {reason}") from None
         return ChatResponse(
@@ -94,6 +94,11 @@ class ScriptedChat:
 
     async def aclose(self) -> None:
         """Nothing is open."""
+
+
+def _wish(request: ChatRequest) -> dict[str, Any]:
+    """Ask for what the answer must be like, as one does over the wire."""
+    return {} if request.schema is None else {"response_format": {"type": "json_schema", "schema": request.schema}}
 
 
 class ScriptedEmbeddings:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
+from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.targets import BUILT_IN_ACTIONS, ActionTarget, Alerts, Slack, Smtp, Storage
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.durations import parse_duration
@@ -46,6 +47,7 @@ class Settings(BaseModel):
         slack: Where Slack's messages go.
         smtp: The mail server.
         storage: How object storage is reached.
+        cache: Where answers are kept that may be given again.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -61,6 +63,7 @@ class Settings(BaseModel):
     slack: Slack = Slack()
     smtp: Smtp = Smtp()
     storage: Storage = Storage()
+    cache: CacheSettings = CacheSettings()
 
     @field_validator("actions")
     @classmethod
@@ -120,7 +123,7 @@ def _settings_of(document: Any) -> Settings:
         "api_keys": {
             name: key for name, key in _section(document, "integrations", "llm_forge", "api_keys").items() if key
         },
-        **{name: _section(document, name) for name in ("actions", "alerts", "slack", "smtp", "storage")},
+        **{name: _section(document, name) for name in ("actions", "alerts", "slack", "smtp", "storage", "cache")},
     }
     timeout = _section(document, "execution", "executor").get("task_timeout")
     if timeout is not None:

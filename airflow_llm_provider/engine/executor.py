@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from airflow_llm_provider.engine.masking import hide
 from airflow_llm_provider.registry import Registry
 
 if TYPE_CHECKING:
@@ -57,6 +58,14 @@ class StepContext:
     secrets: Collection[str] = ()
     kept: dict[Any, Any] = field(default_factory=dict)
 
+    def say(self, message: str) -> None:
+        """Write a line for people, in the step's log.
+
+        Args:
+            message: The line.
+        """
+        self.runtime.observer.step_logged(self.step, hide(message, self.secrets))
+
     @property
     def run_id(self) -> str:
         """The run's id."""
@@ -73,17 +82,24 @@ class Executor(ABC, Generic[InputsT]):
 
     Attributes:
         outputs: Names of what it gives, the primary one first.
-        primary_is_text: Whether the primary output is always a text, so that a reference to a member of it is a mistake.
         conditions: Names of the inputs that are conditions, one expression each, and not templates.
         has_template: Whether a step of it has a ``task_template``, which it runs by itself.
         Inputs: Model of its inputs. A text in the workflow file may be a template for any of them; it is checked once resolved.
     """
 
     outputs: ClassVar[tuple[str, ...]]
-    primary_is_text: ClassVar[bool] = False
     conditions: ClassVar[frozenset[str]] = frozenset()
     has_template: ClassVar[bool] = False
     Inputs: ClassVar[type[Inputs]]
+
+    @classmethod
+    def gives_text(cls, inputs: Mapping[str, Any]) -> bool:
+        """Tell whether the primary output is a text, so that a reference to a member of it is a mistake.
+
+        Args:
+            inputs: The step's inputs as the file has them.
+        """
+        return False
 
     def reaches_out(self, inputs: InputsT) -> bool:
         """Tell whether it would ask or change anything outside of the run; a rehearsal leaves the step out then.

@@ -20,6 +20,7 @@ from airflow_llm_provider.errors import (
     InvalidRequest,
     ModelNotFound,
     PolicyViolation,
+    SchemaMismatch,
     StepError,
 )
 from airflow_llm_provider.workflow.model import Retry
@@ -59,7 +60,10 @@ def retrying(
             return False
         if (error.retry_after or 0) > LONGEST_WAIT:
             return False
-        return any(kind.__name__ in retry.errors for kind in type(error).__mro__)
+        if isinstance(error, SchemaMismatch):
+            # It is mended by asking again with what was wrong, whichever errors the file lists.
+            return True
+        return error.is_any_of(retry.errors)
 
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None

@@ -18,6 +18,7 @@ from airflow_llm_provider.clients.objects import ObjectStore, open_store
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.config.targets import Alerts, Slack, Smtp
 from airflow_llm_provider.engine.approval import Ask, nobody
+from airflow_llm_provider.engine.cache import Cache, open_cache
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.stores import is_store, store_credentials, vector_store
 from airflow_llm_provider.stores.base import VectorStore
@@ -121,6 +122,7 @@ class Runtime:
         self._chat: dict[_Key, ChatClient] = {}
         self._embedding: dict[_Key, EmbeddingClient] = {}
         self._stores: dict[_Key, VectorStore] = {}
+        self._cache: Cache | None = None
         self._object_stores: dict[tuple[str, str | None], ObjectStore] = {}
 
     def within(self, step_id: str, observer: Observer) -> Runtime:
@@ -209,6 +211,18 @@ class Runtime:
             return found
         return Credentials(base_url, found.api_key, found.headers, found.options)
 
+    def cache(self) -> Cache | None:
+        """Give what keeps answers that may be given again; None where none come from models, so that none is worth keeping.
+
+        Raises:
+            ConfigurationError: The cache of the settings cannot be used.
+        """
+        if self._clients.stand_in or self.rehearsal is not None:
+            return None
+        if self._cache is None:
+            self._cache = open_cache(self.settings.cache)
+        return self._cache
+
     def object_store(self, scheme: str, connection: str | None = None) -> ObjectStore:
         """Give what the objects of a scheme are reached by; blocks while it is made for the first time.
 
@@ -240,3 +254,6 @@ class Runtime:
             for client in clients.values():
                 await client.aclose()
             clients.clear()
+        if self._cache is not None:
+            await self._cache.aclose()
+            self._cache = None

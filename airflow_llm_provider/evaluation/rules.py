@@ -9,6 +9,7 @@ from airflow_llm_provider.answers import parse_json
 from airflow_llm_provider.errors import InvalidOutput, InvalidRequest
 from airflow_llm_provider.evaluation.texts import fold
 from airflow_llm_provider.evaluation.values import Finding
+from airflow_llm_provider.json_schema import check_schema, misfits
 from airflow_llm_provider.patterns import find_first
 
 __all__ = ["contains", "json_schema", "matches"]
@@ -38,17 +39,13 @@ def json_schema(response: str, schema: Mapping[str, Any] | bool) -> Finding:
     Raises:
         InvalidRequest: The schema is none.
     """
-    import jsonschema
-
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise InvalidRequest(f"metric 'json_schema' cannot use this schema: {error.message}") from None
+        check_schema(schema)
+    except ValueError as error:
+        raise InvalidRequest(f"metric 'json_schema': {error}") from None
     try:
         value = parse_json(response)
     except InvalidOutput as error:
         return Finding(0.0, str(error))
-    troubles = [
-        f"{error.json_path}: {error.message}" for error in jsonschema.Draft202012Validator(schema).iter_errors(value)
-    ]
+    troubles = misfits(value, schema)
     return Finding(float(not troubles), "; ".join(troubles[:3]) or "it meets the schema")

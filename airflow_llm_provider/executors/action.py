@@ -85,7 +85,7 @@ class Action(Executor[ActionInputs]):
     async def _done(self, inputs: ActionInputs, context: StepContext) -> dict[str, Any]:
         if inputs.action == "log":
             message = to_text(inputs.message)
-            context.runtime.observer.step_logged(context.step, message)
+            context.say(message)
             return {"message": message}
         if inputs.action == "webhook":
             from airflow_llm_provider.clients.web import call_url

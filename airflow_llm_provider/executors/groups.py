@@ -59,9 +59,13 @@ class Branch(Executor[BranchInputs]):
     """Gives the key of the branch that is taken."""
 
     outputs: ClassVar[tuple[str, ...]] = ("taken",)
-    primary_is_text: ClassVar[bool] = True
     conditions: ClassVar[frozenset[str]] = frozenset({"condition"})
     Inputs = BranchInputs
+
+    @classmethod
+    def gives_text(cls, inputs: Mapping[str, Any]) -> bool:
+        """Say that it always does."""
+        return True
 
     async def run(self, inputs: BranchInputs, context: StepContext) -> Mapping[str, Any]:
         """Decide."""
@@ -69,7 +73,7 @@ class Branch(Executor[BranchInputs]):
         taken = next((case for case in inputs.cases if _plain(case) == wanted), inputs.default)
         if taken is None:
             known = ", ".join(inputs.cases)
-            context.runtime.observer.step_logged(context.step, f"no branch for {wanted[:80]!r} (there are {known})")
+            context.say(f"no branch for {wanted[:80]!r} (there are {known})")
         return {"taken": taken}
 
 

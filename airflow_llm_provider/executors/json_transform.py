@@ -10,14 +10,12 @@ from typing_extensions import Self
 
 from airflow_llm_provider.answers import parse_json
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
-from airflow_llm_provider.errors import InvalidOutput, InvalidRequest
+from airflow_llm_provider.errors import InvalidOutput
 from airflow_llm_provider.executors.transform import JSONPath
+from airflow_llm_provider.json_schema import JSONSchema, misfits, told
 from airflow_llm_provider.workflow.templates import is_template, walk_texts
 
 __all__ = ["JSONTransform", "JSONTransformInputs"]
-
-_MOST_TOLD = 20
-_LONGEST_TOLD = 300
 
 
 def _paths_inside(mapping: dict[str, Any]) -> dict[str, Any]:
@@ -36,18 +34,7 @@ def _paths_inside(mapping: dict[str, Any]) -> dict[str, Any]:
     return mapping
 
 
-def _is_schema(schema: dict[str, Any]) -> dict[str, Any]:
-    import jsonschema
-
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        raise ValueError(f"this is no JSON Schema: {error.json_path}: {error.message[:_LONGEST_TOLD]}") from None
-    return schema
-
-
 JSONPaths = Annotated[dict[str, Any], AfterValidator(_paths_inside)]
-JSONSchema = Annotated[dict[str, Any], AfterValidator(_is_schema)]
 
 
 class JSONTransformInputs(Inputs):
@@ -116,7 +103,9 @@ class JSONTransform(Executor[JSONTransformInputs]):
             shape = _read(mapping)
             result = [_build(shape, item) for item in result] if is_many else _build(shape, result)
         if inputs.schema_ is not None:
-            _check(result, inputs.schema_)
+            found = misfits(result, inputs.schema_)
+            if found:
+                raise InvalidOutput(f"the result does not meet its schema: {told(found)}")
         return {"result": result}
 
 
@@ -140,24 +129,3 @@ def _build(shape: Any, value: Any) -> Any:
     if isinstance(shape, list):
         return [_build(item, value) for item in shape]
     return shape.select(value) if isinstance(shape, Query) else shape
-
-
-def _check(value: Any, schema: Mapping[str, Any]) -> None:
-    import jsonschema
-    import referencing
-    import referencing.exceptions
-
-    # With a registry of its own, a schema's `$ref` never reaches the network.
-    validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry())
-    try:
-        misfits = [
-            f"{error.json_path}: {error.message[:_LONGEST_TOLD]}"
-            for error in sorted(validator.iter_errors(value), key=lambda error: error.json_path)
-        ]
-    except referencing.exceptions.Unresolvable as error:
-        raise InvalidRequest(f"the schema refers to {error.ref!r}, which is not in it") from None
-    except RecursionError:
-        raise InvalidRequest("the schema refers to itself without end, or the result is nested too deep") from None
-    if misfits:
-        more = f"; and {len(misfits) - _MOST_TOLD} more" if len(misfits) > _MOST_TOLD else ""
-        raise InvalidOutput(f"the result does not meet its schema: {'; '.join(misfits[:_MOST_TOLD])}{more}")

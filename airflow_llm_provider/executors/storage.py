@@ -216,8 +216,12 @@ class Upload(_Storage[UploadInputs]):
     """Writes one object as a whole; whoever reads meanwhile finds the old one or the new one."""
 
     outputs: ClassVar[tuple[str, ...]] = ("url", "size")
-    primary_is_text: ClassVar[bool] = True
     Inputs = UploadInputs
+
+    @classmethod
+    def gives_text(cls, inputs: Mapping[str, Any]) -> bool:
+        """Say that it always does."""
+        return True
 
     async def run(self, inputs: UploadInputs, context: StepContext) -> Mapping[str, Any]:
         """Write it.

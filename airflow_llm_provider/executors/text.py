@@ -48,8 +48,12 @@ class TextTransform(Executor[TextTransformInputs]):
     """One operation on one text."""
 
     outputs: ClassVar[tuple[str, ...]] = ("text",)
-    primary_is_text: ClassVar[bool] = True
     Inputs = TextTransformInputs
+
+    @classmethod
+    def gives_text(cls, inputs: Mapping[str, Any]) -> bool:
+        """Say that it always does."""
+        return True
 
     async def run(self, inputs: TextTransformInputs, context: StepContext) -> Mapping[str, Any]:
         """Do the operation."""

@@ -347,6 +347,13 @@ class _Reader:
         inputs = {name: value for name, value in data.items() if name not in shape.model_fields or name in own}
         if simple and kind in PROVIDER_KINDS:
             inputs = _with_provider(inputs, self._providers, location, self._problems, kind)
+            if isinstance(others := inputs.get("fallbacks"), list):
+                inputs["fallbacks"] = [
+                    _with_provider(other, self._providers, (*location, "fallbacks", number), self._problems, kind)
+                    if isinstance(other, dict)
+                    else other
+                    for number, other in enumerate(others)
+                ]
         if kind == "transform":
             inputs = _with_references(inputs)
         template = None

@@ -381,8 +381,12 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
     exists = task.executor != UNNAMED and len(problems.found) == before
     executor = executor_of(name, at_executor, problems) if exists else None
     inputs, locations, config = _flatten(task.inputs, (*location, "inputs"), problems)
-    if name in PROVIDER_KINDS and "provider" in inputs:
-        check_provider(inputs["provider"], locations["provider"], problems, executor=name)
+    if name in PROVIDER_KINDS:
+        others = inputs.get("fallbacks")
+        for number, asked in enumerate([inputs, *(others if isinstance(others, list) else ())]):
+            if isinstance(asked, dict) and "provider" in asked:
+                place = locations["provider"] if number == 0 else (*locations["fallbacks"], number - 1, "provider")
+                check_provider(asked["provider"], place, problems, executor=name)
     if name == TOOL:
         inputs, locations = {"parameters": inputs}, {"parameters": (*location, "inputs")}
     inputs = {**implied, **inputs}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import email
 import email.policy
 import json
-import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,13 +18,13 @@ import pytest
 import redis
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
-from fakeredis import TcpFakeServer
 
 from airflow_llm_provider.config.settings import Settings, load_settings
 from airflow_llm_provider.engine.result import RunResult
 from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
 from dag_factory import read_text
+from tests.conftest import free_port
 
 SECRET_PATH = "/services/T0000SECRET/B0000SECRET/token-of-the-hook"
 
@@ -115,24 +114,6 @@ def mailbox() -> Iterator[Mailbox]:
     kept.port = controller.port
     yield kept
     controller.stop()
-
-
-@pytest.fixture
-def redis_url() -> Iterator[str]:
-    server = TcpFakeServer(("127.0.0.1", 0))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"redis://127.0.0.1:{server.server_address[1]}/0"
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def smtp(mailbox: Mailbox, **further: Any) -> dict[str, Any]:

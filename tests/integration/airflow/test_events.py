@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import socket
-import subprocess
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import pytest
 import redis
 
 from tests.integration.airflow.conftest import AirflowStand, until
@@ -72,22 +67,6 @@ def test_each_asset_event_that_is_met_has_a_run(airflow_stand: AirflowStand) -> 
     }
     reason = api.xcom(run, "workflow_event", "skipped")
     assert reason.endswith("runs of their own; the workflow waits for type opened and event.data.level > 2")
-
-
-@pytest.fixture
-def redis_port(tmp_path: Path) -> Iterator[int]:
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("redis-server is not installed")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
-    command = [server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(tmp_path)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        try:
-            yield port
-        finally:
-            process.terminate()
 
 
 def test_a_message_of_a_queue_starts_a_run(airflow_stand: AirflowStand, redis_port: int) -> None:

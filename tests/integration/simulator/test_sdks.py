@@ -448,6 +448,13 @@ class Case:
     openai_model: str = GPT
 
 
+PERSON = {
+    "type": "object",
+    "properties": {"name": {"type": "string"}, "age": {"type": "integer"}},
+    "required": ["name", "age"],
+    "additionalProperties": False,
+}
+
 CASES = [
     Case("plain", "sentiment of this", anthropic={"max_tokens": 1024}),
     Case("unicode", "unicode", anthropic={"max_tokens": 1024}),
@@ -468,6 +475,19 @@ CASES = [
             "extra_headers": {"anthropic-version": "2023-06-01"},
         },
         system="be short",
+    ),
+    Case(
+        "schema",
+        "who",
+        {"schema": PERSON, "max_tokens": 50},
+        {
+            "response_format": {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": PERSON, "strict": True},
+            },
+            "max_tokens": 50,
+        },
+        {"output_config": {"format": {"type": "json_schema", "schema": PERSON}}, "max_tokens": 50},
     ),
 ]
 

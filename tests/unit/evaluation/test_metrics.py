@@ -130,7 +130,9 @@ def test_what_a_metric_lacks() -> None:
         measure("bleu", Subject("text"), 0.5)
     with pytest.raises(InvalidRequest, match=r"asks a model"):
         measure("llm_judge", Subject("text", judged=True), 0.5)
-    with pytest.raises(InvalidRequest, match=r"^metric 'json_schema' cannot use this schema: 5 is not valid"):
+    with pytest.raises(
+        InvalidRequest, match=r"^metric 'json_schema': this is no JSON Schema: \$\.type: 5 is not valid"
+    ):
         measure("json_schema", Subject("{}", schema={"type": 5}), 0.5)
 
 

@@ -110,7 +110,7 @@ async def test_a_text_is_read_as_json() -> None:
         (
             INPUT + "schema: {$ref: '#'}",
             {},
-            "InvalidRequest: the schema refers to itself without end, or the result is nested too deep",
+            "InvalidRequest: the schema refers to itself without end, or the value is nested too deep",
         ),
         (
             INPUT + "path: '{{ inputs.order }}'",

@@ -1,0 +1,36 @@
+"""The section ``cache`` of ``orchestrator.yaml``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from typing_extensions import Self
+
+from airflow_llm_provider.workflow.durations import parse_duration
+
+__all__ = ["CacheSettings"]
+
+
+class CacheSettings(BaseModel):
+    """Where answers are kept that may be given again.
+
+    Attributes:
+        type: In each process, or in Redis.
+        url: The Redis; a secret.
+        pool_size: Most connections to it from one process.
+        ttl: Seconds that an answer is good for, where its step does not say.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["memory", "redis"] = "memory"
+    url: SecretStr | None = None
+    pool_size: int = Field(default=10, ge=1)
+    ttl: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] = 3600.0
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.type == "redis" and not (self.url and self.url.get_secret_value()):
+            raise ValueError("type 'redis' needs 'url', such as redis://localhost:6379")
+        return self
