@@ -75,6 +75,7 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
     workflow = walk.workflow_with_inputs()
     _check_schedule(workflow, problems)
     _check_granularity(workflow, problems)
+    _check_lanes(workflow, problems)
     return workflow
 
 
@@ -87,6 +88,16 @@ def _check_granularity(workflow: Workflow, problems: Problems) -> None:
                 f"step {step.id!r} waits for a person, which a task that is the whole workflow cannot",
                 step.location,
                 suggestion="take 'granularity' away",
+            )
+
+
+def _check_lanes(workflow: Workflow, problems: Problems) -> None:
+    for step in filter(is_mapped, workflow.steps):
+        if step.timeout is not None or step.retry is not None:
+            problems.warning(
+                f"the items of {step.id!r} are tasks of their own, so its time limit and its retries have no effect in Airflow",
+                step.location,
+                suggestion="set them in the 'task_template'",
             )
 
 

@@ -188,6 +188,19 @@ CASES = [
         "  tasks: [{id: a, executor: action, inputs: {action: x}, airflow: {trigger_rule: al_done, retry_delay: 2d}}]\n",
     ),
     Case(
+        "limits of a mapped fan-out",
+        """
+        name: x
+        steps:
+          - id: a
+            type: orchestrator:fan-out
+            items: []
+            timeout_seconds: 5
+            task_template: {type: transform, function: template, template: x, timeout_seconds: 5}
+            airflow: {lane: mapped}
+        """,
+    ),
+    Case(
         "lanes",
         """\
         name: x
