@@ -75,7 +75,6 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
     workflow = walk.workflow_with_inputs()
     _check_schedule(workflow, problems)
     _check_granularity(workflow, problems)
-    _check_lanes(workflow, problems)
     return workflow
 
 
@@ -88,16 +87,6 @@ def _check_granularity(workflow: Workflow, problems: Problems) -> None:
                 f"step {step.id!r} waits for a person, which a task that is the whole workflow cannot",
                 step.location,
                 suggestion="take 'granularity' away",
-            )
-
-
-def _check_lanes(workflow: Workflow, problems: Problems) -> None:
-    for step in filter(is_mapped, workflow.steps):
-        if step.timeout is not None or step.retry is not None:
-            problems.warning(
-                f"the items of {step.id!r} are tasks of their own, so its time limit and its retries have no effect in Airflow",
-                step.location,
-                suggestion="set them in the 'task_template'",
             )
 
 
@@ -193,6 +182,13 @@ def _check_lanes(workflow: Workflow, problems: Problems) -> None:
             problems.error(
                 "'max_concurrency' of a mapped fan-out must be a number, for Airflow needs it before the run",
                 step.input_locations.get("max_concurrency", (*step.location, "max_concurrency")),
+            )
+        own, items = (step.timeout, step.retry), step.template and (step.template.timeout, step.template.retry)
+        if is_mapped(step) and own not in ((None, None), items):
+            problems.warning(
+                f"the items of {step.id!r} are tasks of their own, so its time limit and retries have no effect in Airflow",
+                step.location,
+                suggestion="set them in its 'task_template'",
             )
 
 
