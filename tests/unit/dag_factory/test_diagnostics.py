@@ -196,7 +196,7 @@ CASES = [
             type: orchestrator:fan-out
             items: []
             timeout_seconds: 5
-            task_template: {type: transform, function: template, template: x, timeout_seconds: 5}
+            task_template: {type: transform, function: template, template: x}
             airflow: {lane: mapped}
         """,
     ),
