@@ -9,8 +9,10 @@ The stages, each a function from value to value, in the order in which to read t
 4. :mod:`dag_factory.compile`: a workflow becomes an Airflow DAG;
 5. :mod:`dag_factory.loader`: all of it for the files of a folder, for ``dags/load_workflows.py`` and its twin.
 
-Only the last two import Airflow. What goes wrong in the others is a :class:`~dag_factory.diagnostics.Diagnostic`, and all of a
-file's are given at once.
+Beside them, :mod:`dag_factory.authoring` helps those who write the files.
+
+Only the last two stages import Airflow. What goes wrong in the others is a :class:`~dag_factory.diagnostics.Diagnostic`, and
+all of a file's are given at once.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ def add_parser(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import one_workflow, write_atomically
-    from dag_factory.convert import convert, lost, to_yaml
+    from dag_factory.authoring.convert import convert, lost, to_yaml
 
     workflow = one_workflow(arguments.file, arguments.workflow)
     if workflow is None:

@@ -31,8 +31,8 @@ def add_parser(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import write_atomically
-    from dag_factory.scaffold import scaffold
-    from dag_factory.schema import SCHEMA_FILE, schema_text, workflow_schema
+    from dag_factory.authoring.scaffold import scaffold
+    from dag_factory.authoring.schema import SCHEMA_FILE, schema_text, workflow_schema
 
     new = scaffold(arguments.name, arguments.notation, arguments.kind)
     folder = Path(arguments.dir)

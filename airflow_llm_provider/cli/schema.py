@@ -25,7 +25,7 @@ def add_parser(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import write_atomically
     from airflow_llm_provider.engine.executor import executor_names
-    from dag_factory.schema import schema_text, workflow_schema
+    from dag_factory.authoring.schema import schema_text, workflow_schema
 
     text = schema_text(workflow_schema(executor_names(own=True) if arguments.own else None))
     if arguments.output is None:

@@ -24,10 +24,10 @@ from airflow_llm_provider.workflow.conditions import is_true, parse_condition
 from airflow_llm_provider.workflow.model import Gate, Retry, Source, Step, Workflow
 from dag_factory import read_file, read_text
 from dag_factory.airflow_block import AirflowWorkflow
-from dag_factory.convert import ConversionError, Target, convert, to_yaml
+from dag_factory.authoring.convert import ConversionError, Target, convert, to_yaml
+from dag_factory.authoring.flattening import flattened
+from dag_factory.authoring.schema import workflow_schema
 from dag_factory.documents import parse
-from dag_factory.flattening import flattened
-from dag_factory.schema import workflow_schema
 from tests.conformance.cases import CASES, Case, answers
 from tests.conftest import CORPUS, EXAMPLES
 

@@ -2,8 +2,8 @@
 
 :func:`convert` gives plain data, :func:`to_yaml` its text. Groups are written as the steps they have become, each with the
 conditions of the groups around it as its own, so a document says the same as the file it comes from and not always in the same
-way: :func:`~dag_factory.flattening.flattened` is that workflow. What a reader drops (comments, ``x-…`` keys, descriptions of single
-steps) is lost.
+way: :func:`~dag_factory.authoring.flattening.flattened` is that workflow. What a reader drops (comments, ``x-…`` keys,
+descriptions of single steps) is lost.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import yaml
 from airflow_llm_provider.engine.executor import executor_names, find_executor
 from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, Input, Retry, Step, Workflow, WorkflowOutput
 from airflow_llm_provider.workflow.templates import is_template
+from dag_factory.authoring.flattening import ConversionError, flatten
 from dag_factory.documents import add_implicit_resolvers
-from dag_factory.flattening import ConversionError, flatten
 from dag_factory.notations import v1
 from dag_factory.notations.base import EVENT_BODY, TEMPLATE_KEY
 from dag_factory.notations.steps import NAME, StepModel
@@ -38,7 +38,7 @@ def convert(workflow: Workflow, to: Target) -> dict[str, Any]:
         to: The notation.
 
     Returns:
-        The document. Read again, it is :func:`~dag_factory.flattening.flattened` of the workflow.
+        The document. Read again, it is :func:`~dag_factory.authoring.flattening.flattened` of the workflow.
 
     Raises:
         ConversionError: The notation cannot say all that the workflow does.

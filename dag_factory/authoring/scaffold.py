@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.model import slug
+from dag_factory.authoring.schema import SCHEMA_FILE
 from dag_factory.read import BESIDE_SUFFIXES
-from dag_factory.schema import SCHEMA_FILE
 
 __all__ = ["Kind", "Notation", "Scaffold", "scaffold"]
 

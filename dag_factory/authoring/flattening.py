@@ -1,4 +1,4 @@
-"""A workflow without groups: what :mod:`dag_factory.convert` writes, because an ordinary step can say all that is left of them.
+"""A workflow without groups, which :mod:`dag_factory.authoring.convert` writes: ordinary steps can say all that is left of them.
 
 A step of a group stands under the group's conditions, and those of the groups around it; here they become one condition, its own.
 """
