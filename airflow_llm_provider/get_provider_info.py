@@ -12,6 +12,12 @@ _HEADERS = {
     "description": "Further headers of every request, as a JSON object; for gateways.",
 }
 
+_OPTIONS = {
+    "label": "Options",
+    "schema": {"type": ["object", "null"]},
+    "description": "What only this provider reads, as a JSON object: test_model (asked by the Test button), api_version (Azure).",
+}
+
 
 def get_provider_info() -> dict[str, Any]:
     """Give the provider's metadata."""
@@ -30,6 +36,9 @@ def get_provider_info() -> dict[str, Any]:
         "connection-types": [
             _connection_type("llm_openai", "OpenAIHook", "LLM: OpenAI-compatible", "https://api.openai.com/v1"),
             _connection_type("llm_anthropic", "AnthropicHook", "LLM: Anthropic", "https://api.anthropic.com"),
+            _connection_type("llm_azure", "AzureHook", "LLM: Azure OpenAI", "https://my-resource.openai.azure.com"),
+            _connection_type("llm_cohere", "CohereHook", "LLM: Cohere", "https://api.cohere.com"),
+            _connection_type("llm_forge", "LLMForgeHook", "LLM: LLM-Forge", "http://llm-forge:8080"),
         ],
         "plugins": [{"name": "airflow_llm_provider", "plugin-class": "airflow_llm_provider.plugin.LLMProviderPlugin"}],
         "config": {
@@ -62,5 +71,5 @@ def _connection_type(connection_type: str, hook: str, name: str, host: str) -> d
             "relabeling": {"password": "API key", "host": "Base URL"},
             "placeholders": {"host": host, "password": "sk-…"},
         },
-        "conn-fields": {"headers": _HEADERS},
+        "conn-fields": {"headers": _HEADERS, "options": _OPTIONS},
     }

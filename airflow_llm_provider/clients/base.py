@@ -23,6 +23,7 @@ __all__ = [
     "EmbeddingRequest",
     "EmbeddingResponse",
     "Message",
+    "Purpose",
     "Usage",
 ]
 
@@ -112,6 +113,10 @@ class ChatResponse:
     first_token_seconds: float | None = None
 
 
+Purpose = Literal["document", "query"]
+"""What texts are embedded for."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddingRequest:
     """What to turn into vectors.
@@ -120,11 +125,13 @@ class EmbeddingRequest:
         model: The provider's model name.
         texts: The texts.
         dimensions: Numbers in each vector; None means the model's own count.
+        purpose: Whether the texts are to be found, or are what is looked for; some models make a difference.
     """
 
     model: str
     texts: tuple[str, ...]
     dimensions: int | None = None
+    purpose: Purpose = "document"
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ _STATUS_OF_TYPE: Mapping[str, int] = {
     "insufficient_quota": 429,
 }
 
+_TOO_LONG = ("maximum context", "prompt is too long", "too many tokens")
+
 
 @contextlib.contextmanager
 def knowing(secrets: Collection[str]) -> Iterator[None]:
@@ -143,10 +145,8 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 
 def _error_class(status: int, words: str, message: str) -> type[StepError]:
-    # OpenAI says it in `code`, Anthropic only in the message.
-    if "context_length" in words or (
-        status in (400, 413) and ("maximum context" in message or "prompt is too long" in message)
-    ):
+    # OpenAI says it in `code`, others only in the message.
+    if "context_length" in words or (status in (400, 413) and any(words in message for words in _TOO_LONG)):
         return ContextLengthError
     if "content_filter" in words or "content_policy" in words or "content filtering policy" in message:
         return ContentFilterError

@@ -50,30 +50,40 @@ class HttpClient:
 
     Attributes:
         provider: The provider's name, for messages.
-        default_base_url: Root of the API when the credentials name none.
+        default_base_url: Root of the API when the credentials name none; for a provider that everybody runs at an address of
+            their own, an example of one.
+        has_one_address: Whether ``default_base_url`` is one.
+        needs_key: Whether it answers nobody without a key.
         api_key_variable: The provider's usual environment variable for the key.
         base_url_variable: The provider's usual environment variable for the root of the API.
 
     Raises:
-        ConfigurationError: There is no API key.
+        ConfigurationError: There is no API key, or no address.
     """
 
     provider: ClassVar[str]
     default_base_url: ClassVar[str]
     api_key_variable: ClassVar[str]
     base_url_variable: ClassVar[str]
+    has_one_address: ClassVar[bool] = True
+    needs_key: ClassVar[bool] = True
 
     def __init__(self, credentials: Credentials, http: httpx.AsyncClient | None = None) -> None:
-        if not credentials.api_key:
+        if not credentials.api_key and self.needs_key:
             raise ConfigurationError(
                 f"no API key for provider {self.provider!r}; set {self.api_key_variable}, add an Airflow connection "
                 f"'{self.provider}_default' with the key as password, or set integrations.llm_forge.api_keys in orchestrator.yaml"
             )
-        key = credentials.api_key
+        key = credentials.api_key or ""
         if not (key.isascii() and key.isprintable()) or " " in key:
             raise ConfigurationError(
                 f"the API key for provider {self.provider!r} holds a blank, a line end or another character that no key has; "
                 "copy it again, without what stands around it"
+            )
+        if not (credentials.base_url or self.has_one_address):
+            raise ConfigurationError(
+                f"no address for provider {self.provider!r}; set {self.base_url_variable}, or add an Airflow connection "
+                f"'{self.provider}_default' with it as host, such as {self.default_base_url!r}"
             )
         base_url = credentials.base_url or self.default_base_url
         try:
@@ -81,7 +91,7 @@ class HttpClient:
             if self._base_url.scheme not in ("http", "https") or not self._base_url.host:
                 raise ValueError("no http URL")
             self._headers = httpx.Headers(
-                {"user-agent": f"airflow-llm-provider/{__version__}", **self.authorization(key)}
+                {"user-agent": f"airflow-llm-provider/{__version__}", **(self.authorization(key) if key else {})}
             )
             # A gateway's own header takes the place of ours, in whichever case it is written.
             self._headers.update(dict(credentials.headers))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -12,6 +11,7 @@ from typing import Any, ClassVar
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, EmbeddingRequest, EmbeddingResponse, Usage
 from airflow_llm_provider.clients.http import HttpClient
 from airflow_llm_provider.clients.structured import in_words, is_strict
+from airflow_llm_provider.clients.vectors import vector
 from airflow_llm_provider.errors import ConnectionError
 
 __all__ = ["OpenAIChat", "OpenAIEmbeddings"]
@@ -36,6 +36,15 @@ class OpenAIClient(HttpClient):
         """Give the headers that carry the key."""
         return {"authorization": f"Bearer {key}"}
 
+    def path(self, operation: str, model: str) -> str:
+        """Give the path of an operation below the root of the API.
+
+        Args:
+            operation: Such as ``chat/completions``.
+            model: The model asked.
+        """
+        return f"/{operation}"
+
 
 class OpenAIChat(OpenAIClient):
     """A client of ``POST /chat/completions``."""
@@ -52,7 +61,7 @@ class OpenAIChat(OpenAIClient):
         body = _body(request)
         if request.stream:
             return await self._streamed(body)
-        data = await self.post("/chat/completions", body)
+        data = await self.post(self.path("chat/completions", request.model), body)
         with self.reading():
             choice = data["choices"][0]
             return ChatResponse(
@@ -69,7 +78,7 @@ class OpenAIChat(OpenAIClient):
         first: float | None = None
         model, finish_reason, answer_id, usage = str(body["model"]), None, None, Usage()
         streaming = {**body, "stream": True, "stream_options": {"include_usage": True}}
-        async with aclosing(self.stream("/chat/completions", streaming)) as events:
+        async with aclosing(self.stream(self.path("chat/completions", model), streaming)) as events:
             with self.reading():
                 async for event in events:
                     model, answer_id = event.get("model") or model, event.get("id") or answer_id
@@ -107,10 +116,10 @@ class OpenAIEmbeddings(OpenAIClient):
             "encoding_format": "float",
             **({} if request.dimensions is None else {"dimensions": request.dimensions}),
         }
-        data = await self.post("/embeddings", body)
+        data = await self.post(self.path("embeddings", request.model), body)
         with self.reading():
             # Gemini's endpoint leaves an index of 0 out.
-            found = {item.get("index", place): _vector(item["embedding"]) for place, item in enumerate(data["data"])}
+            found = {item.get("index", place): vector(item["embedding"]) for place, item in enumerate(data["data"])}
             if len(found) != len(data["data"]):
                 raise KeyError("index")
             return EmbeddingResponse(
@@ -118,12 +127,6 @@ class OpenAIEmbeddings(OpenAIClient):
                 model=data.get("model") or request.model,
                 usage=_usage(data.get("usage")),
             )
-
-
-def _vector(given: Any) -> list[float]:
-    if not isinstance(given, list) or not given or not all(math.isfinite(number) for number in given):
-        raise TypeError("an embedding is no list of numbers")
-    return given
 
 
 def _body(request: ChatRequest) -> dict[str, Any]:

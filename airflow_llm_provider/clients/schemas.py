@@ -30,7 +30,7 @@ def structured_answer(body: Mapping[str, Any], text: str) -> str | None:
     """Answer a request that asks for JSON.
 
     Args:
-        body: The request's fields: OpenAI's ``response_format`` or Anthropic's ``output_config`` say what is asked for.
+        body: The request's fields: ``response_format`` (OpenAI, Cohere) or ``output_config`` (Anthropic) say what is asked for.
         text: What would be answered otherwise.
 
     Returns:
@@ -44,6 +44,9 @@ def structured_answer(body: Mapping[str, Any], text: str) -> str | None:
     if not isinstance(asked, Mapping):
         return None
     kind = asked.get("type")
+    if kind == "json_object" and isinstance(asked.get("json_schema"), Mapping):
+        # Cohere's way of saying it.
+        return json.dumps(json_for_schema(asked["json_schema"]), ensure_ascii=False)
     if kind == "json_object":
         return json.dumps({"answer": text}, ensure_ascii=False)
     if kind != "json_schema":

@@ -39,6 +39,7 @@ class Settings(BaseModel):
         retry: The retry rule of steps that have none of their own.
         task_timeout: Seconds that one try of a step may take when the step says nothing; None means no limit.
         api_keys: Provider to API key.
+        endpoints: Provider to the root of its API.
         environment: The environment's name, ``system.environment`` in references.
         outbox: Folder where actions without a target are kept.
         metrics: Folder where recorded metrics are kept.
@@ -55,6 +56,7 @@ class Settings(BaseModel):
     retry: Retry = Retry()
     task_timeout: float | None = None
     api_keys: Mapping[str, SecretStr] = Field(default_factory=dict)
+    endpoints: Mapping[str, str] = Field(default_factory=dict)
     environment: str = Field(default_factory=lambda: os.environ.get("ORCHESTRATOR_ENVIRONMENT", ""))
     outbox: Path = Field(default_factory=lambda: airflow_home() / "llm" / "outbox")
     metrics: Path = Field(default_factory=lambda: airflow_home() / "llm" / "metrics")
@@ -111,6 +113,8 @@ def load_settings(path: str | Path | None = None) -> Settings:
 
 def _settings_of(document: Any) -> Settings:
     retry = _section(document, "fault_tolerance", "retry")
+    forge = _section(document, "integrations", "llm_forge")
+    keys = {**_section(document, "integrations", "llm_forge", "api_keys"), "llm-forge": forge.get("token")}
     given: dict[str, Any] = {
         "retry": Retry(
             max_attempts=int(retry.get("default_max_attempts", 3)),
@@ -120,9 +124,8 @@ def _settings_of(document: Any) -> Settings:
         )
         if retry
         else Retry(),
-        "api_keys": {
-            name: key for name, key in _section(document, "integrations", "llm_forge", "api_keys").items() if key
-        },
+        "api_keys": {name: key for name, key in keys.items() if key},
+        "endpoints": {"llm-forge": forge["endpoint"]} if forge.get("endpoint") else {},
         **{name: _section(document, name) for name in ("actions", "alerts", "slack", "smtp", "storage", "cache")},
     }
     timeout = _section(document, "execution", "executor").get("task_timeout")

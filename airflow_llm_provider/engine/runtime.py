@@ -145,10 +145,13 @@ class Runtime:
             connection: Unused here; Airflow connections are known only inside Airflow.
         """
         usual = store_credentials(provider) if is_store(provider) else environment_credentials(provider)
-        configured = self.settings.api_keys.get(provider)
-        if configured is None:
-            return usual
-        return Credentials(usual.base_url, configured.get_secret_value(), usual.headers, usual.options)
+        key = self.settings.api_keys.get(provider)
+        return Credentials(
+            self.settings.endpoints.get(provider) or usual.base_url,
+            usual.api_key if key is None else key.get_secret_value(),
+            usual.headers,
+            usual.options,
+        )
 
     def provider(self, name: str) -> str:
         """Give the provider that answers when a step asks for one of that name."""

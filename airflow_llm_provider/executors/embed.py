@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field
 
-from airflow_llm_provider.clients.base import EmbeddingRequest, EmbeddingResponse
+from airflow_llm_provider.clients.base import EmbeddingRequest, EmbeddingResponse, Purpose
 from airflow_llm_provider.clients.batches import embed_all
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.workflow.values import to_text
@@ -23,10 +23,11 @@ class EmbedInputs(Inputs):
     """What to embed.
 
     Attributes:
-        provider: Which API: ``openai`` (and all that speak its API), ``scripted``.
+        provider: Which API: ``openai`` (and all that speak its API), ``cohere``, ``scripted``.
         model: The provider's model name.
         input: A text, or a list of texts; another value is written as a template would write it.
         dimensions: Numbers in a vector; the model's own count when absent.
+        purpose: ``document`` for texts that are to be found, ``query`` for what is looked for; some models make a difference.
         batch_size: Most texts of one call; as many as suit the provider when absent.
         connection: Airflow connection with the credentials; the provider's default connection when absent.
         base_url: Root of the API, for whatever speaks the provider's dialect.
@@ -36,6 +37,7 @@ class EmbedInputs(Inputs):
     model: str
     input: Annotated[str | list[str], BeforeValidator(_texts)]
     dimensions: int | None = Field(default=None, ge=1)
+    purpose: Purpose = "document"
     batch_size: int | None = Field(default=None, ge=1)
     connection: str | None = None
     base_url: str | None = None
@@ -58,7 +60,7 @@ class Embed(Executor[EmbedInputs]):
         def answered(answer: EmbeddingResponse, latency_ms: float) -> None:
             context.meter.spent(answer.model, answer.usage, cost_usd(provider, inputs.model, answer.usage), latency_ms)
 
-        request = EmbeddingRequest(inputs.model, texts, inputs.dimensions)
+        request = EmbeddingRequest(inputs.model, texts, inputs.dimensions, inputs.purpose)
         if texts:
             context.meter.calling(provider, inputs.model)
         # Texts that were answered in an earlier try of this step are not paid for again.

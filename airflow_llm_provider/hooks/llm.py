@@ -18,7 +18,17 @@ from airflow_llm_provider.clients.base import ChatClient, ChatRequest, Connectio
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.errors import ConfigurationError, LLMProviderError
 
-__all__ = ["AnthropicHook", "LLMHook", "OpenAIHook", "connection_credentials", "task_connection", "task_credentials"]
+__all__ = [
+    "AnthropicHook",
+    "AzureHook",
+    "CohereHook",
+    "LLMForgeHook",
+    "LLMHook",
+    "OpenAIHook",
+    "connection_credentials",
+    "task_connection",
+    "task_credentials",
+]
 
 
 def connection_credentials(connection: Connection) -> Credentials:
@@ -52,7 +62,7 @@ def task_credentials(runtime: Runtime, provider: str, connection: str | None) ->
     Raises:
         ConfigurationError: The step names a connection that does not exist.
     """
-    wanted = connection or f"{provider}_default"
+    wanted = connection or f"{provider.replace('-', '_')}_default"
     try:
         return connection_credentials(BaseHook.get_connection(wanted))
     except AirflowException as error:
@@ -90,7 +100,7 @@ class LLMHook(BaseHook):
 
     Attributes:
         provider: The provider's name, as workflow files use it.
-        test_model: A model that the connection test may ask.
+        test_model: The model that the connection test asks when the connection's ``options`` name none as ``test_model``.
     """
 
     provider: ClassVar[str]
@@ -112,7 +122,8 @@ class LLMHook(BaseHook):
         Returns:
             Whether an answer came, and a message for the form.
         """
-        request = ChatRequest(model=self.test_model, messages=(Message("user", "ping"),), max_tokens=1)
+        model = connection_credentials(self.get_connection(self.conn_id)).options.get("test_model") or self.test_model
+        request = ChatRequest(model=str(model), messages=(Message("user", "ping"),), max_tokens=1)
 
         async def ask() -> str:
             client = self.get_conn()
@@ -135,6 +146,36 @@ class OpenAIHook(LLMHook):
     conn_type = "llm_openai"
     hook_name = "LLM: OpenAI-compatible"
     default_conn_name = "openai_default"
+
+
+class AzureHook(LLMHook):
+    """OpenAI's models on Azure. A deployment has a name of its own, so the extra's ``options`` say which one is tested."""
+
+    provider = "azure"
+    test_model = "gpt-4o-mini"
+    conn_type = "llm_azure"
+    hook_name = "LLM: Azure OpenAI"
+    default_conn_name = "azure_default"
+
+
+class CohereHook(LLMHook):
+    """Cohere."""
+
+    provider = "cohere"
+    test_model = "command-r7b-12-2024"
+    conn_type = "llm_cohere"
+    hook_name = "LLM: Cohere"
+    default_conn_name = "cohere_default"
+
+
+class LLMForgeHook(LLMHook):
+    """LLM-Forge."""
+
+    provider = "llm-forge"
+    test_model = "default"
+    conn_type = "llm_forge"
+    hook_name = "LLM: LLM-Forge"
+    default_conn_name = "llm_forge_default"
 
 
 class AnthropicHook(LLMHook):

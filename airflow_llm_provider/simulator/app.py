@@ -4,6 +4,9 @@
 |---|---|
 | ``POST /v1/chat/completions``, ``/v1/embeddings`` | OpenAI |
 | ``POST /v1/messages``, ``/v1/messages/count_tokens`` | Anthropic |
+| ``POST /openai/deployments/{model}/…`` | the same on Azure, with the key in the header ``api-key`` |
+| ``POST /v2/chat``, ``/v2/embed`` | Cohere |
+| ``POST /v1/inference`` | LLM-Forge; needs no key |
 | ``GET /v1/models`` | OpenAI's list; Anthropic's with the header ``anthropic-version`` |
 | ``POST /_simulator/faults`` | puts a list of faults in line, see :class:`~airflow_llm_provider.simulator.faults.Fault` |
 | ``GET /_simulator/stats`` | ``calls``, ``answered``, and the last calls |
@@ -49,6 +52,8 @@ from airflow_llm_provider.simulator.wire import (
     Dialect,
 )
 from airflow_llm_provider.simulator.wire_anthropic import ANTHROPIC
+from airflow_llm_provider.simulator.wire_cohere import COHERE
+from airflow_llm_provider.simulator.wire_llm_forge import LLM_FORGE
 from airflow_llm_provider.simulator.wire_openai import OPENAI, embeddings
 
 __all__ = ["Simulator", "create_app", "serve"]
@@ -73,7 +78,7 @@ class Simulator:
     Attributes:
         calls: Model calls that arrived.
         answered: Model calls that were answered in full: what a provider would have charged for.
-        requests: The last 1000 calls: path, model, headers without keys, and body.
+        requests: The last 1000 calls: path, query, headers without keys, and body.
     """
 
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
@@ -132,24 +137,33 @@ class Simulator:
             return await broken(request, fault, dialect, "".join(dialect.stream(answer, body)), EVENTS)
         return await broken(request, fault, dialect, json.dumps(dialect.complete(answer)))
 
-    async def embeddings(self, request: Request) -> Response:
-        """Answer an embeddings call."""
+    async def embed(
+        self, request: Request, dialect: Dialect, vectors: Callable[[dict[str, Any]], dict[str, Any]], texts: str
+    ) -> Response:
+        """Answer an embeddings call.
+
+        Args:
+            request: The call.
+            dialect: Whose it is.
+            vectors: Makes the answer's body of the request's.
+            texts: The request's field with the texts.
+        """
         self.calls += 1
         body = await self._body(request)
-        refusal = self._refusal(request, OPENAI, body, check=False)
+        refusal = self._refusal(request, dialect, body, check=False)
         if refusal is not None:
             return refusal
         try:
-            answer = embeddings(body)
+            answer = vectors(body)
         except BadRequestError as error:
-            return refused(OPENAI, 400, str(error))
-        fault = self.faults.take("openai", str(body["input"]))
+            return refused(dialect, 400, str(error))
+        fault = self.faults.take(dialect.name, str(body[texts]))
         if fault is not None:
-            bad = await broken(request, fault, OPENAI, json.dumps(answer))
+            bad = await broken(request, fault, dialect, json.dumps(answer))
             if bad is not None:
                 return bad
         self.answered += 1
-        return JSONResponse(answer, headers=self._headers(OPENAI))
+        return JSONResponse(answer, headers=self._headers(dialect))
 
     async def count_tokens(self, request: Request) -> Response:
         """Answer Anthropic's token count."""
@@ -201,8 +215,12 @@ class Simulator:
             body = await request.json()
         except ValueError:
             body = None
-        shown = {name: value for name, value in request.headers.items() if name not in ("authorization", "x-api-key")}
-        self.requests.append({"path": request.url.path, "headers": shown, "body": body})
+        shown = {
+            name: value
+            for name, value in request.headers.items()
+            if name not in ("authorization", "x-api-key", "api-key")
+        }
+        self.requests.append({"path": request.url.path, "query": request.url.query, "headers": shown, "body": body})
         return body
 
     def _refusal(self, request: Request, dialect: Dialect, body: Any, *, check: bool = True) -> Response | None:
@@ -254,13 +272,26 @@ def create_app(rules: Iterable[Rule] | Simulator = ()) -> ASGIApp:
 
         return answer
 
+    async def openai_embeddings(request: Request) -> Response:
+        return await simulator.embed(request, OPENAI, embeddings, "input")
+
+    async def cohere_embeddings(request: Request) -> Response:
+        return await simulator.embed(request, COHERE, COHERE.embed, "texts")
+
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "healthy"})
 
     app = Starlette(
         routes=[
             Route("/v1/chat/completions", speaking(OPENAI), methods=["POST"]),
-            Route("/v1/embeddings", simulator.embeddings, methods=["POST"]),
+            Route("/v1/embeddings", openai_embeddings, methods=["POST"]),
+            Route("/openai/v1/chat/completions", speaking(OPENAI), methods=["POST"]),
+            Route("/openai/v1/embeddings", openai_embeddings, methods=["POST"]),
+            Route("/openai/deployments/{model}/chat/completions", speaking(OPENAI), methods=["POST"]),
+            Route("/openai/deployments/{model}/embeddings", openai_embeddings, methods=["POST"]),
+            Route("/v1/inference", speaking(LLM_FORGE), methods=["POST"]),
+            Route("/v2/chat", speaking(COHERE), methods=["POST"]),
+            Route("/v2/embed", cohere_embeddings, methods=["POST"]),
             Route("/v1/messages", speaking(ANTHROPIC), methods=["POST"]),
             Route("/v1/messages/count_tokens", simulator.count_tokens, methods=["POST"]),
             Route("/v1/models", simulator.models),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_llm_provider.clients.rules import count_tokens
+from airflow_llm_provider.simulator.vectors import made_up_vector
 from airflow_llm_provider.simulator.wire import (
     CREATED,
     Answer,
@@ -44,7 +44,7 @@ class OpenAIDialect:
 
     def key(self, headers: Mapping[str, str]) -> str | None:
         """Give the key that a request carries."""
-        return bearer(headers)
+        return bearer(headers) or headers.get("api-key")
 
     def check(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         """Refuse a request that the API would refuse."""
@@ -124,7 +124,7 @@ def embeddings(body: Mapping[str, Any]) -> dict[str, Any]:
     dimensions = body.get("dimensions") or (3072 if "large" in model else 1536)
     data = []
     for index, text in enumerate(texts):
-        vector = _vector(model, text, dimensions)
+        vector = made_up_vector(model, text, dimensions)
         packed = base64.b64encode(struct.pack(f"<{dimensions}f", *vector)).decode()
         embedding: Any = packed if body.get("encoding_format") == "base64" else vector
         data.append({"object": "embedding", "index": index, "embedding": embedding})
@@ -148,16 +148,6 @@ def _inputs(given: Any) -> list[str]:
             if all(isinstance(item, kind) and item for item in given):
                 return [str(item) for item in given]
     raise BadRequestError("'$.input' is invalid. Please check the API reference")
-
-
-def _vector(model: str, text: str, dimensions: int) -> list[float]:
-    stream = hashlib.shake_256(f"{model}\0{text}".encode()).digest(dimensions * 2)
-    numbers = [value / 32768 for value in struct.unpack(f"<{dimensions}h", stream)]
-    length = sum(number * number for number in numbers) ** 0.5
-    # As 32 bit floats, so that both encodings hold the same numbers.
-    return list(
-        struct.unpack(f"<{dimensions}f", struct.pack(f"<{dimensions}f", *(number / length for number in numbers)))
-    )
 
 
 def _head(answer: Answer, kind: str) -> dict[str, Any]:

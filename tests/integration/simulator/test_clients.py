@@ -33,7 +33,7 @@ from airflow_llm_provider.workflow.model import Step
 from dag_factory import read_text
 
 KEY = "sk-secret-0123456789abcdef"
-MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-sonnet-5-5"}
+MODELS = {"openai": "gpt-4o-mini", "anthropic": "claude-sonnet-5-5", "cohere": "command-a-03-2025", "azure": "my-gpt"}
 PROVIDERS = pytest.mark.parametrize("provider", sorted(MODELS))
 STREAM = pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 
@@ -51,8 +51,13 @@ def question(provider: str, text: str = "sentiment", **options: Any) -> ChatRequ
     return ChatRequest(options.pop("model", MODELS[provider]), (Message("user", text),), **options)
 
 
+def address(server: SimulatorServer, provider: str) -> str:
+    roots = {"cohere": f"{server.base_url}/v2", "azure": server.base_url}
+    return roots.get(provider, server.openai_base_url)
+
+
 async def ask(server: SimulatorServer, provider: str, stream: bool = False, **options: Any) -> ChatResponse:
-    async with client_of(provider, server.openai_base_url) as client:
+    async with client_of(provider, address(server, provider)) as client:
         return await client.chat(question(provider, stream=stream, **options))
 
 
@@ -545,7 +550,7 @@ async def test_the_key_is_in_no_error(leak: Leak) -> None:
 
 @PROVIDERS
 async def test_the_key_is_in_no_representation(server: SimulatorServer, provider: str) -> None:
-    credentials = Credentials(server.openai_base_url, KEY, headers={"x-gateway-key": KEY})
+    credentials = Credentials(address(server, provider), KEY, headers={"x-gateway-key": KEY})
     client = chat_client(provider, credentials)
     assert KEY not in f"{credentials} {credentials!r} {client} {client!r}"
     assert (await client.chat(question(provider))).text == "positive"
@@ -555,7 +560,7 @@ async def test_the_key_is_in_no_representation(server: SimulatorServer, provider
 
 @PROVIDERS
 async def test_a_refused_key_is_not_repeated(server: SimulatorServer, provider: str) -> None:
-    async with client_of(provider, server.openai_base_url, "invalid") as client:
+    async with client_of(provider, address(server, provider), "invalid") as client:
         with pytest.raises(errors.AuthenticationError, match=r"Incorrect API key provided: \*\*\*\. You"):
             await client.chat(question(provider))
 
@@ -566,7 +571,7 @@ async def test_a_refused_key_is_not_repeated(server: SimulatorServer, provider: 
 @PROVIDERS
 @pytest.mark.parametrize("key", [None, ""])
 def test_a_missing_key(provider: str, key: str | None) -> None:
-    with pytest.raises(errors.ConfigurationError, match=f"{provider.upper()}_API_KEY"):
+    with pytest.raises(errors.ConfigurationError, match=rf"set {provider.upper()}(_OPENAI)?_API_KEY"):
         chat_client(provider, Credentials(api_key=key))
 
 

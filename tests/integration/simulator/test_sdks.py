@@ -6,23 +6,33 @@ import base64
 import datetime
 import json
 import struct
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal
 
 import anthropic
+import cohere
+import httpx
 import openai
 import pytest
 from pydantic import BaseModel, Field
 
-from airflow_llm_provider.clients import chat_client
-from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Message
+from airflow_llm_provider.clients import chat_client, embedding_client
+from airflow_llm_provider.clients.base import (
+    ChatRequest,
+    ChatResponse,
+    Credentials,
+    EmbeddingRequest,
+    Message,
+    Purpose,
+)
 from airflow_llm_provider.simulator import SimulatorServer
 from airflow_llm_provider.simulator.faults import Fault
 
 KEY = "sk-test-1234567890"
 GPT = "gpt-4o-mini"
 CLAUDE = "claude-sonnet-5-5"
+COMMAND = "command-a-03-2025"
 
 
 def asking(text: str) -> list[dict[str, str]]:
@@ -51,6 +61,12 @@ def anthropic_sdk(server: SimulatorServer) -> Iterator[anthropic.Anthropic]:
 async def async_anthropic(server: SimulatorServer) -> AsyncIterator[anthropic.AsyncAnthropic]:
     async with anthropic.AsyncAnthropic(base_url=server.anthropic_base_url, api_key=KEY, max_retries=0) as sdk:
         yield sdk
+
+
+@pytest.fixture
+async def async_cohere(server: SimulatorServer) -> AsyncIterator[cohere.AsyncClientV2]:
+    async with httpx.AsyncClient() as http:
+        yield cohere.AsyncClientV2(api_key=KEY, base_url=server.base_url, httpx_client=http)
 
 
 # ------------------------------------------------------------------ answers
@@ -499,7 +515,7 @@ def ours(provider: str, case: Case, stream: bool) -> ChatRequest:
 
 
 async def ask(server: SimulatorServer, provider: str, request: ChatRequest) -> ChatResponse:
-    base_url = server.openai_base_url if provider == "openai" else server.anthropic_base_url
+    base_url = server.openai_base_url if provider == "openai" else server.base_url
     client = chat_client(provider, Credentials(base_url, KEY))
     try:
         return await client.chat(request)
@@ -569,6 +585,81 @@ async def test_anthropic_beside_ours(
         theirs.usage.input_tokens,
         theirs.usage.output_tokens,
     )
+    first, second = two_requests(server)
+    assert first == second
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("form", ["/", "/openai/v1/"])
+async def test_azure_beside_ours(server: SimulatorServer, form: str, stream: bool) -> None:
+    client = chat_client("azure", Credentials(f"{server.base_url}{form.removesuffix('/')}", KEY))
+    mine = await client.chat(ChatRequest("my gpt", (Message("user", "sentiment"),), stream=stream))
+    await client.aclose()
+    sdk = openai.AsyncAzureOpenAI(api_key=KEY, api_version="2024-10-21", azure_endpoint=server.base_url, max_retries=0)
+    messages: Any = asking("sentiment")
+    if form == "/":
+        theirs = await sdk.chat.completions.create(model="my gpt", messages=messages)
+        first, second = server.simulator.requests
+        assert first["path"] == second["path"] == "/openai/deployments/my gpt/chat/completions"
+        assert first["query"] == second["query"] == "api-version=2024-10-21"
+        assert mine.text == theirs.choices[0].message.content
+        if not stream:
+            assert first["body"] == second["body"]
+    else:
+        assert [request["path"] for request in server.simulator.requests] == ["/openai/v1/chat/completions"]
+        assert mine.text == "positive"
+    await sdk.close()
+
+
+COHERE_PARAMETERS: Mapping[str, dict[str, Any]] = {
+    "cut": {"max_tokens": 3},
+    "all parameters": {"temperature": 0.0, "max_tokens": 50, "p": 0.5, "stop_sequences": ["END", "STOP"]},
+    "schema": {"response_format": {"type": "json_object", "json_schema": PERSON}, "max_tokens": 50},
+}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.id)
+async def test_cohere_beside_ours(
+    server: SimulatorServer, async_cohere: cohere.AsyncClientV2, case: Case, stream: bool
+) -> None:
+    request = replace(ours("cohere", case, stream), model=COMMAND)
+    mine = await ask(server, "cohere", request)
+    messages: Any = ([{"role": "system", "content": case.system}] if case.system else []) + asking(case.text)
+    parameters: Any = {"model": COMMAND, "messages": messages, **COHERE_PARAMETERS.get(case.id, {})}
+    if stream:
+        events = [event async for event in async_cohere.chat_stream(**parameters)]
+        pieces = [event.delta.message.content.text for event in events if event.type == "content-delta"]  # type: ignore[union-attr]
+        text, theirs = "".join(filter(None, pieces)), events[-1].delta  # type: ignore[union-attr]
+        answer_id = events[0].id  # type: ignore[union-attr]
+    else:
+        answer = await async_cohere.chat(**parameters)
+        text = "".join(part.text for part in answer.message.content or [])  # type: ignore[union-attr]
+        theirs, answer_id = answer, answer.id  # type: ignore[assignment]
+    assert (mine.text, mine.id) == (text, answer_id)
+    assert mine.finish_reason == {"COMPLETE": "stop", "MAX_TOKENS": "length"}[str(theirs.finish_reason)]  # type: ignore[union-attr]
+    billed = theirs.usage.billed_units  # type: ignore[union-attr]
+    assert (mine.usage.input_tokens, mine.usage.output_tokens) == (billed.input_tokens, billed.output_tokens)  # type: ignore[union-attr]
+    first, second = two_requests(server)
+    assert first == second
+
+
+@pytest.mark.parametrize("purpose", ["document", "query"])
+async def test_cohere_embeddings_beside_ours(
+    server: SimulatorServer, async_cohere: cohere.AsyncClientV2, purpose: Purpose
+) -> None:
+    client = embedding_client("cohere", Credentials(server.base_url, KEY))
+    mine = await client.embed(EmbeddingRequest("embed-v4.0", ("tea", "coffee"), 8, purpose))
+    await client.aclose()
+    theirs = await async_cohere.embed(
+        model="embed-v4.0",
+        texts=["tea", "coffee"],
+        input_type=f"search_{purpose}",
+        embedding_types=["float"],
+        output_dimension=8,
+    )
+    assert list(mine.vectors) == theirs.embeddings.float_
+    assert mine.usage.input_tokens == theirs.meta.billed_units.input_tokens  # type: ignore[union-attr]
     first, second = two_requests(server)
     assert first == second
 

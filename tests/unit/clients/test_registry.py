@@ -63,7 +63,9 @@ async def test_embedding_clients(provider: str, expected: type[EmbeddingClient])
 
 
 def test_an_unknown_provider_of_embeddings() -> None:
-    with pytest.raises(ConfigurationError, match=r"^no provider of embeddings is called 'anthropic'; known are openai"):
+    with pytest.raises(
+        ConfigurationError, match=r"^no provider of embeddings is called 'anthropic'; known are azure, cohere, openai"
+    ):
         embedding_client("anthropic", Credentials())
 
 
@@ -86,7 +88,7 @@ async def test_a_client_that_cannot_share_is_not_asked_to(monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize(
     ("provider", "hint"),
-    [("opnai", "did you mean 'openai'?"), ("zzz", "known are anthropic, openai, scripted"), ("", "known are")],
+    [("opnai", "did you mean 'openai'?"), ("zzz", "known are anthropic, azure"), ("", "known are")],
 )
 def test_an_unknown_provider(provider: str, hint: str) -> None:
     with pytest.raises(ConfigurationError) as caught:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +16,9 @@ from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.hooks.llm import (
     AnthropicHook,
+    AzureHook,
+    CohereHook,
+    LLMForgeHook,
     OpenAIHook,
     connection_credentials,
     task_connection,
@@ -91,6 +95,9 @@ def test_the_test_button(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorSe
     for hook, kind, url in (
         (OpenAIHook, "llm_openai", simulator.openai_base_url),
         (AnthropicHook, "llm_anthropic", simulator.anthropic_base_url),
+        (AzureHook, "llm_azure", simulator.base_url),
+        (CohereHook, "llm_cohere", simulator.base_url),
+        (LLMForgeHook, "llm_forge", simulator.base_url),
     ):
         if key == "wrong":
             url = re.sub(r":\d+", ":1", url)
@@ -100,3 +107,14 @@ def test_the_test_button(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorSe
         passed, message = hook("tested").test_connection()
         assert passed is (key == "right"), message
         assert password not in message
+
+
+def test_the_model_that_the_test_button_asks(monkeypatch: pytest.MonkeyPatch, simulator: SimulatorServer) -> None:
+    fields = {
+        "conn_type": "llm_azure",
+        "host": simulator.base_url,
+        "password": "k",
+        "extra": {"options": {"test_model": "mine"}},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_TESTED", json.dumps(fields))
+    assert AzureHook("tested").test_connection() == (True, "mine answered")
