@@ -37,6 +37,7 @@ def get_provider_info() -> dict[str, Any]:
             _connection_type("llm_openai", "OpenAIHook", "LLM: OpenAI-compatible", "https://api.openai.com/v1"),
             _connection_type("llm_anthropic", "AnthropicHook", "LLM: Anthropic", "https://api.anthropic.com"),
             _connection_type("llm_azure", "AzureHook", "LLM: Azure OpenAI", "https://my-resource.openai.azure.com"),
+            _bedrock(),
             _connection_type("llm_cohere", "CohereHook", "LLM: Cohere", "https://api.cohere.com"),
             _connection_type("llm_forge", "LLMForgeHook", "LLM: LLM-Forge", "http://llm-forge:8080"),
         ],
@@ -58,6 +59,31 @@ def get_provider_info() -> dict[str, Any]:
                 },
             }
         },
+    }
+
+
+def _bedrock() -> dict[str, Any]:
+    """Give the connection type of AWS Bedrock, which has a key of two parts and a region."""
+    texts = {
+        "region_name": ("Region", "eu-central-1; what boto3 finds by itself when empty."),
+        "profile_name": ("Profile", "A profile of boto3's configuration files."),
+        "endpoint_url": ("Endpoint", "Root of the API, for an endpoint inside of a VPC."),
+    }
+    fields = {
+        name: {"label": label, "schema": {"type": ["string", "null"]}, "description": description}
+        for name, (label, description) in texts.items()
+    }
+    token = {"label": "Session token", "schema": {"type": ["string", "null"], "format": "password"}}
+    return {
+        "connection-type": "llm_bedrock",
+        "hook-class-name": "airflow_llm_provider.hooks.llm.BedrockHook",
+        "hook-name": "LLM: AWS Bedrock",
+        "ui-field-behaviour": {
+            "hidden-fields": ["host", "schema", "port"],
+            "relabeling": {"login": "Access key id", "password": "Secret access key"},
+            "placeholders": {"login": "AKIA…"},
+        },
+        "conn-fields": {**fields, "aws_session_token": token, "options": _OPTIONS},
     }
 
 

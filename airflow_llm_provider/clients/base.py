@@ -158,13 +158,14 @@ class Credentials:
             None means the client's own default.
         api_key: The secret; never part of ``repr``.
         headers: Further request headers, for gateways; never part of ``repr``.
-        options: Settings that only one client reads (the script of ``scripted``, an API version).
+        options: Settings that only one client reads (the script of ``scripted``, an API version); they may hold secrets, and are
+            never part of ``repr``.
     """
 
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_environment(cls, *, base_url: str | None, api_key: str | None) -> Credentials:

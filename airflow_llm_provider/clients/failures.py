@@ -25,7 +25,7 @@ from airflow_llm_provider.errors import (
     TimeoutError,
 )
 
-__all__ = ["failure", "failure_in_stream", "knowing", "known_secrets", "redact", "retry_after"]
+__all__ = ["failure", "failure_in_stream", "is_too_long", "knowing", "known_secrets", "redact", "retry_after"]
 
 _KNOWN: ContextVar[tuple[Collection[str], ...]] = ContextVar("known_secrets", default=())
 
@@ -42,7 +42,7 @@ _STATUS_OF_TYPE: Mapping[str, int] = {
     "insufficient_quota": 429,
 }
 
-_TOO_LONG = ("maximum context", "prompt is too long", "too many tokens")
+_TOO_LONG = ("maximum context", "prompt is too long", "too many tokens", "input is too long")
 
 
 @contextlib.contextmanager
@@ -108,6 +108,15 @@ def failure_in_stream(who: str, event: Mapping[str, Any], secrets: Iterable[str]
     return error_class(f"{who} broke the stream off: {redact(message, secrets)[:LONGEST_MESSAGE]}")
 
 
+def is_too_long(message: str) -> bool:
+    """Tell whether an error's message says that the prompt does not fit the model.
+
+    Args:
+        message: What the provider says.
+    """
+    return any(words in message.lower() for words in _TOO_LONG)
+
+
 def redact(text: str, secrets: Iterable[str]) -> str:
     """Put three asterisks in place of each secret.
 
@@ -146,7 +155,7 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
 
 def _error_class(status: int, words: str, message: str) -> type[StepError]:
     # OpenAI says it in `code`, others only in the message.
-    if "context_length" in words or (status in (400, 413) and any(words in message for words in _TOO_LONG)):
+    if "context_length" in words or (status in (400, 413) and is_too_long(message)):
         return ContextLengthError
     if "content_filter" in words or "content_policy" in words or "content filtering policy" in message:
         return ContentFilterError

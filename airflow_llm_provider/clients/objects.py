@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import ValidationError
-
+from airflow_llm_provider.clients.aws import aws_access
 from airflow_llm_provider.clients.base import ConnectionFields
-from airflow_llm_provider.config.targets import S3Storage, Storage
-from airflow_llm_provider.errors import ConfigurationError, InvalidRequest
+from airflow_llm_provider.config.targets import Storage
+from airflow_llm_provider.errors import InvalidRequest
 
-__all__ = ["ObjectStore", "ObjectUrl", "StoredObject", "missing_package", "open_store", "too_large"]
+__all__ = ["ObjectStore", "ObjectUrl", "StoredObject", "open_store", "too_large"]
 
 _URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<rest>.*)", re.DOTALL)
 
@@ -148,32 +147,10 @@ def open_store(scheme: str, storage: Storage, connection: ConnectionFields | Non
     if scheme == "s3":
         from airflow_llm_provider.clients.objects_s3 import S3Store
 
-        return S3Store(storage.s3 if connection is None else _s3_of(connection))
+        return S3Store(storage.s3 if connection is None else aws_access(connection, "s3://"))
     from airflow_llm_provider.clients.objects_fsspec import FsspecStore
 
     return FsspecStore(scheme, storage.options.get(scheme, {}) if connection is None else connection.extra)
-
-
-def _s3_of(connection: ConnectionFields) -> S3Storage:
-    extra = connection.extra
-    if extra.get("role_arn"):
-        # Going on without the role would work with other rights than the connection means.
-        raise ConfigurationError(
-            "the connection's 'role_arn' is not followed; name a profile that does with 'profile_name'"
-        )
-    given = {
-        "endpoint_url": extra.get("endpoint_url") or connection.host,
-        "region": extra.get("region_name"),
-        "access_key_id": connection.login or extra.get("aws_access_key_id"),
-        "secret_access_key": connection.password or extra.get("aws_secret_access_key"),
-        "session_token": extra.get("aws_session_token"),
-        "profile": extra.get("profile_name"),
-    }
-    try:
-        return S3Storage(**given)
-    except ValidationError as error:
-        told = "; ".join(problem["msg"] for problem in error.errors(include_url=False, include_input=False))
-        raise ConfigurationError(f"the connection cannot be used for s3://: {told}") from None
 
 
 def too_large(url: ObjectUrl, most: int, size: int | None = None) -> InvalidRequest:
@@ -186,14 +163,3 @@ def too_large(url: ObjectUrl, most: int, size: int | None = None) -> InvalidRequ
     """
     has = "more" if size is None else f"{size:,} bytes"
     return InvalidRequest(f"{url} has {has}, and 'max_bytes' allows {most:,}; allow more, or pick a smaller object")
-
-
-def missing_package(extra: str, package: str) -> ConfigurationError:
-    """Make the error for a package that is not installed.
-
-    Args:
-        extra: This package's extra that brings it; empty when none does.
-        package: Its name.
-    """
-    command = f"pip install 'airflow-llm-provider[{extra}]'" if extra else f"pip install {package}"
-    return ConfigurationError(f"the package {package!r} is not installed; install it with {command}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlsplit
 
 from airflow_llm_provider.clients.failures import redact
-from airflow_llm_provider.clients.objects import missing_package
+from airflow_llm_provider.clients.packages import missing_package
 from airflow_llm_provider.errors import (
     AuthenticationError,
     ConfigurationError,

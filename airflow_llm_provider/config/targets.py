@@ -21,10 +21,10 @@ __all__ = [
     "ActionTarget",
     "Addresses",
     "Alerts",
+    "AwsAccess",
     "Channel",
     "EmailTarget",
     "QueueTarget",
-    "S3Storage",
     "Slack",
     "SlackTarget",
     "Smtp",
@@ -207,7 +207,7 @@ ActionTarget = Annotated[WebhookTarget | SlackTarget | EmailTarget | QueueTarget
 """What an action that the settings name does."""
 
 
-class S3Storage(_Section):
+class AwsAccess(_Section):
     """How to reach ``s3://``; boto3's own rules (variables, profiles, roles) hold for whatever is absent.
 
     Attributes:
@@ -241,5 +241,5 @@ class Storage(_Section):
         options: Scheme to the options that fsspec's file system of that scheme takes; they may hold secrets.
     """
 
-    s3: S3Storage = S3Storage()
+    s3: AwsAccess = AwsAccess()
     options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)

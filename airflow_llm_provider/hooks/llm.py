@@ -21,6 +21,7 @@ from airflow_llm_provider.errors import ConfigurationError, LLMProviderError
 __all__ = [
     "AnthropicHook",
     "AzureHook",
+    "BedrockHook",
     "CohereHook",
     "LLMForgeHook",
     "LLMHook",
@@ -47,7 +48,11 @@ def connection_credentials(connection: Connection) -> Credentials:
         base_url=host or extra.get("base_url") or None,
         api_key=connection.password or None,
         headers=extra.get("headers") or {},
-        options=extra.get("options") or {},
+        options={
+            **{name: value for name, value in extra.items() if name not in ("base_url", "headers", "options")},
+            **({"login": connection.login} if connection.login else {}),
+            **(extra.get("options") or {}),
+        },
     )
 
 
@@ -156,6 +161,16 @@ class AzureHook(LLMHook):
     conn_type = "llm_azure"
     hook_name = "LLM: Azure OpenAI"
     default_conn_name = "azure_default"
+
+
+class BedrockHook(LLMHook):
+    """AWS Bedrock; the fields are those of a connection to AWS, and without them boto3 looks for credentials by itself."""
+
+    provider = "bedrock"
+    test_model = "amazon.nova-lite-v1:0"
+    conn_type = "llm_bedrock"
+    hook_name = "LLM: AWS Bedrock"
+    default_conn_name = "bedrock_default"
 
 
 class CohereHook(LLMHook):

@@ -6,6 +6,7 @@
 | ``POST /v1/messages``, ``/v1/messages/count_tokens`` | Anthropic |
 | ``POST /openai/deployments/{model}/…`` | the same on Azure, with the key in the header ``api-key`` |
 | ``POST /v2/chat``, ``/v2/embed`` | Cohere |
+| ``POST /model/{model}/converse``, ``…/converse-stream``, ``…/invoke`` | Bedrock; signatures are not checked |
 | ``POST /v1/inference`` | LLM-Forge; needs no key |
 | ``GET /v1/models`` | OpenAI's list; Anthropic's with the header ``anthropic-version`` |
 | ``POST /_simulator/faults`` | puts a list of faults in line, see :class:`~airflow_llm_provider.simulator.faults.Fault` |
@@ -35,7 +36,6 @@ from airflow_llm_provider import errors
 from airflow_llm_provider.clients.faults import WireFault
 from airflow_llm_provider.clients.rules import Rule, RuleBook, count_tokens, text_of
 from airflow_llm_provider.simulator.failing import (
-    EVENTS,
     Dropped,
     WithConnection,
     broken,
@@ -52,6 +52,7 @@ from airflow_llm_provider.simulator.wire import (
     Dialect,
 )
 from airflow_llm_provider.simulator.wire_anthropic import ANTHROPIC
+from airflow_llm_provider.simulator.wire_bedrock import BEDROCK
 from airflow_llm_provider.simulator.wire_cohere import COHERE
 from airflow_llm_provider.simulator.wire_llm_forge import LLM_FORGE
 from airflow_llm_provider.simulator.wire_openai import OPENAI, embeddings
@@ -97,7 +98,7 @@ class Simulator:
     async def chat(self, request: Request, dialect: Dialect) -> Response:
         """Answer a chat call."""
         self.calls += 1
-        body = await self._body(request)
+        body = await self._body(request, dialect)
         refusal = self._refusal(request, dialect, body)
         if refusal is not None:
             return refusal
@@ -127,15 +128,15 @@ class Simulator:
         self.answered += 1
         headers = self._headers(dialect)
         if body.get("stream"):
-            return StreamingResponse(dialect.stream(answer, body), media_type=EVENTS, headers=headers)
+            return StreamingResponse(dialect.stream(answer, body), media_type=dialect.events, headers=headers)
         return JSONResponse(dialect.complete(answer), headers=headers)
 
     async def _broken(
         self, request: Request, fault: WireFault, dialect: Dialect, body: Mapping[str, Any], answer: Answer
     ) -> Response | None:
         if body.get("stream"):
-            return await broken(request, fault, dialect, "".join(dialect.stream(answer, body)), EVENTS)
-        return await broken(request, fault, dialect, json.dumps(dialect.complete(answer)))
+            return await broken(request, fault, dialect, b"".join(dialect.stream(answer, body)), dialect.events)
+        return await broken(request, fault, dialect, json.dumps(dialect.complete(answer)).encode())
 
     async def embed(
         self, request: Request, dialect: Dialect, vectors: Callable[[dict[str, Any]], dict[str, Any]], texts: str
@@ -149,7 +150,7 @@ class Simulator:
             texts: The request's field with the texts.
         """
         self.calls += 1
-        body = await self._body(request)
+        body = await self._body(request, dialect)
         refusal = self._refusal(request, dialect, body, check=False)
         if refusal is not None:
             return refusal
@@ -159,7 +160,7 @@ class Simulator:
             return refused(dialect, 400, str(error))
         fault = self.faults.take(dialect.name, str(body[texts]))
         if fault is not None:
-            bad = await broken(request, fault, dialect, json.dumps(answer))
+            bad = await broken(request, fault, dialect, json.dumps(answer).encode())
             if bad is not None:
                 return bad
         self.answered += 1
@@ -167,7 +168,7 @@ class Simulator:
 
     async def count_tokens(self, request: Request) -> Response:
         """Answer Anthropic's token count."""
-        body = await self._body(request)
+        body = await self._body(request, ANTHROPIC)
         refusal = self._refusal(request, ANTHROPIC, {"max_tokens": 1, **body} if isinstance(body, dict) else body)
         if refusal is not None:
             return refusal
@@ -210,7 +211,7 @@ class Simulator:
     def _headers(self, dialect: Dialect) -> dict[str, str]:
         return {**dialect.limit_headers(), request_id_header(dialect): f"req_{self.calls:024}"}
 
-    async def _body(self, request: Request) -> Any:
+    async def _body(self, request: Request, dialect: Dialect) -> Any:
         try:
             body = await request.json()
         except ValueError:
@@ -221,7 +222,7 @@ class Simulator:
             if name not in ("authorization", "x-api-key", "api-key")
         }
         self.requests.append({"path": request.url.path, "query": request.url.query, "headers": shown, "body": body})
-        return body
+        return {**body, **dialect.fields(body, request.path_params)} if isinstance(body, dict) else body
 
     def _refusal(self, request: Request, dialect: Dialect, body: Any, *, check: bool = True) -> Response | None:
         if self._key_is_wrong(request, dialect):
@@ -278,6 +279,9 @@ def create_app(rules: Iterable[Rule] | Simulator = ()) -> ASGIApp:
     async def cohere_embeddings(request: Request) -> Response:
         return await simulator.embed(request, COHERE, COHERE.embed, "texts")
 
+    async def bedrock_embeddings(request: Request) -> Response:
+        return await simulator.embed(request, BEDROCK, BEDROCK.embed, "model")
+
     async def health(request: Request) -> Response:
         return JSONResponse({"status": "healthy"})
 
@@ -289,6 +293,8 @@ def create_app(rules: Iterable[Rule] | Simulator = ()) -> ASGIApp:
             Route("/openai/v1/embeddings", openai_embeddings, methods=["POST"]),
             Route("/openai/deployments/{model}/chat/completions", speaking(OPENAI), methods=["POST"]),
             Route("/openai/deployments/{model}/embeddings", openai_embeddings, methods=["POST"]),
+            Route("/model/{model}/invoke", bedrock_embeddings, methods=["POST"]),
+            Route("/model/{model}/{operation:path}", speaking(BEDROCK), methods=["POST"]),
             Route("/v1/inference", speaking(LLM_FORGE), methods=["POST"]),
             Route("/v2/chat", speaking(COHERE), methods=["POST"]),
             Route("/v2/embed", cohere_embeddings, methods=["POST"]),

@@ -13,10 +13,9 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from airflow_llm_provider.clients.faults import WireFault
-from airflow_llm_provider.simulator.wire import Dialect
+from airflow_llm_provider.simulator.wire import EVENTS, Dialect
 
 __all__ = [
-    "EVENTS",
     "JSON",
     "Dropped",
     "WithConnection",
@@ -27,7 +26,6 @@ __all__ = [
     "request_id_header",
 ]
 
-EVENTS = "text/event-stream"
 JSON = "application/json"
 
 _CONNECTION = "simulator.connection"
@@ -59,6 +57,7 @@ def failed(
     all_headers = {
         **dialect.limit_headers(),
         request_id_header(dialect): str(number or f"req_{uuid.uuid4().hex[:24]}"),
+        **dialect.error_headers(status),
         **(headers or {}),
     }
     if retry_after is not None:
@@ -72,7 +71,7 @@ def refused(dialect: Dialect, status: int, message: str) -> Response:
 
 
 async def broken(
-    request: Request, fault: WireFault, dialect: Dialect, whole: str, media_type: str = JSON
+    request: Request, fault: WireFault, dialect: Dialect, whole: bytes, media_type: str = JSON
 ) -> Response | None:
     """Give what a fault makes of an answer.
 
@@ -89,7 +88,7 @@ async def broken(
     if await has_left(request, fault.delay):
         return Dropped()
     if fault.drop is not None:
-        return Dropped(whole.encode() if fault.drop == "middle" else None, media_type)
+        return Dropped(whole if fault.drop == "middle" else None, media_type)
     if fault.malformed:
         cut = '{"id": "broken'
         return Response(

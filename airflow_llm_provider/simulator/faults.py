@@ -26,7 +26,7 @@ class Fault(WireFault):
 
     times: int = Field(default=1, ge=1)
     match: Pattern = ""
-    provider: Literal["openai", "anthropic", "cohere", "llm-forge"] | None = None
+    provider: Literal["openai", "anthropic", "cohere", "llm-forge", "bedrock"] | None = None
 
     def befalls(self, provider: str, text: str) -> bool:
         """Tell whether the fault is meant for a call.

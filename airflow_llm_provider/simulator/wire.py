@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from airflow_llm_provider.clients.rules import content_text
 
 __all__ = [
     "CREATED",
+    "EVENTS",
     "MODELS",
     "Answer",
     "BadRequestError",
@@ -31,6 +33,8 @@ MODELS = (
     "claude-opus-5-5", "claude-sonnet-5-5", "claude-haiku-5-5", "claude-sonnet-4-6", "claude-haiku-4-5-20251001",
 )  # fmt: skip
 """Listed by ``GET /v1/models``; any other model answers too, except those whose name begins with ``missing-``."""
+
+EVENTS = "text/event-stream"
 
 CREATED = 1_700_000_000
 """Seconds since 1970 that everything was made at, so that answers are the same each time."""
@@ -59,40 +63,56 @@ class Answer:
     finish_reason: str = "stop"
 
 
-class Dialect(Protocol):
-    """One provider's way of saying things."""
+class Dialect(ABC):
+    """One provider's way of saying things.
 
-    name: str
-    error_types: Mapping[int, tuple[str, str | None]]
-    refusals: Mapping[str, tuple[str | None, str]]
+    Attributes:
+        name: The provider.
+        error_types: Status to the error's type, and its code.
+        refusals: Name of one of our error classes to the error's code, and how its message begins.
+        events: What a streamed answer is.
+    """
 
+    name: ClassVar[str]
+    error_types: ClassVar[Mapping[int, tuple[str, str | None]]] = {}
+    refusals: ClassVar[Mapping[str, tuple[str | None, str]]] = {}
+    events: ClassVar[str] = EVENTS
+
+    @abstractmethod
     def key(self, headers: Mapping[str, str]) -> str | None:
         """Give the key that a request carries."""
-        ...  # pragma: no cover - protocol
 
+    @abstractmethod
     def check(self, body: Mapping[str, Any], headers: Mapping[str, str]) -> None:
         """Refuse a request that the API would refuse."""
-        ...  # pragma: no cover - protocol
 
+    @abstractmethod
     def texts(self, body: Mapping[str, Any]) -> list[str]:
         """Give every text of the prompt, the last user text at the end."""
-        ...  # pragma: no cover - protocol
 
+    def fields(self, body: Mapping[str, Any], path: Mapping[str, str]) -> Mapping[str, Any]:
+        """Give model, stream, limit and schema in OpenAI's words, where they are not in the body in these."""
+        return {}
+
+    @abstractmethod
     def error(self, status: int, message: str, error_name: str = "") -> dict[str, Any]:
         """Give an error's body; what the status alone does not tell is in `refusals`, by the name of our error class."""
-        ...  # pragma: no cover - protocol
 
+    def error_headers(self, status: int) -> dict[str, str]:
+        """Give the headers that belong to an error."""
+        return {}
+
+    @abstractmethod
     def complete(self, answer: Answer) -> dict[str, Any]:
         """Give the body of an answer."""
-        ...  # pragma: no cover - protocol
 
-    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[str]:
-        """Give an answer as server-sent events."""
-        ...  # pragma: no cover - protocol
+    @abstractmethod
+    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[bytes]:
+        """Give an answer bit by bit."""
 
     def limit_headers(self) -> dict[str, str]:
         """Give the rate limit headers of an answer."""
-        ...  # pragma: no cover - protocol
+        return {}
 
 
 def pieces(text: str) -> Iterator[str]:
@@ -143,10 +163,11 @@ def texts_of(messages: list[dict[str, Any]]) -> list[str]:
     return texts[:last] + texts[last + 1 :] + [texts[last]]
 
 
-def server_sent_event(data: Mapping[str, Any], name: str | None = None) -> str:
+def server_sent_event(data: Mapping[str, Any] | str, name: str | None = None) -> bytes:
     """Write a server-sent event."""
     head = f"event: {name}\n" if name else ""
-    return f"{head}data: {json.dumps(data, ensure_ascii=False)}\n\n"
+    told = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False)
+    return f"{head}data: {told}\n\n".encode()
 
 
 def identity(answer: Answer) -> str:

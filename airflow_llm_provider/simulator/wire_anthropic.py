@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_llm_provider.clients.rules import content_text
 from airflow_llm_provider.simulator.wire import (
     Answer,
     BadRequestError,
+    Dialect,
     bearer,
     check_count,
     check_messages,
@@ -23,11 +24,11 @@ from airflow_llm_provider.simulator.wire import (
 __all__ = ["ANTHROPIC"]
 
 
-class AnthropicDialect:
+class AnthropicDialect(Dialect):
     """Anthropic's messages."""
 
-    name = "anthropic"
-    error_types: Mapping[int, tuple[str, str | None]] = {
+    name: ClassVar[str] = "anthropic"
+    error_types: ClassVar[Mapping[int, tuple[str, str | None]]] = {
         400: ("invalid_request_error", None),
         401: ("authentication_error", None),
         403: ("permission_error", None),
@@ -37,7 +38,7 @@ class AnthropicDialect:
         504: ("timeout_error", None),
         529: ("overloaded_error", None),
     }
-    refusals: Mapping[str, tuple[str | None, str]] = {
+    refusals: ClassVar[Mapping[str, tuple[str | None, str]]] = {
         "ContextLengthError": (None, "prompt is too long: "),
         "ContentFilterError": (None, "Output blocked by content filtering policy: "),
     }
@@ -95,10 +96,10 @@ class AnthropicDialect:
             "usage": _usage(answer, answer.output_tokens),
         }
 
-    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[str]:
+    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[bytes]:
         """Give an answer as server-sent events."""
 
-        def event(kind: str, **data: Any) -> str:
+        def event(kind: str, **data: Any) -> bytes:
             return server_sent_event({"type": kind, **data}, kind)
 
         start = {**_head(answer), "content": [], "stop_reason": None, "usage": _usage(answer, 1)}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_llm_provider.clients.rules import count_tokens
 from airflow_llm_provider.simulator.vectors import made_up_vector
 from airflow_llm_provider.simulator.wire import (
     Answer,
     BadRequestError,
+    Dialect,
     bearer,
     check_count,
     check_messages,
@@ -26,12 +27,11 @@ _MOST_TEXTS = 96
 _INPUT_TYPES = ("search_document", "search_query", "classification", "clustering", "image")
 
 
-class CohereDialect:
+class CohereDialect(Dialect):
     """Cohere's chat and embeddings."""
 
-    name = "cohere"
-    error_types: Mapping[int, tuple[str, str | None]] = {}
-    refusals: Mapping[str, tuple[str | None, str]] = {
+    name: ClassVar[str] = "cohere"
+    refusals: ClassVar[Mapping[str, tuple[str | None, str]]] = {
         "ContextLengthError": (None, "too many tokens: "),
         "ContentFilterError": (None, "blocked by content filtering policy: "),
     }
@@ -70,10 +70,10 @@ class CohereDialect:
             "usage": _usage(answer),
         }
 
-    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[str]:
+    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[bytes]:
         """Give an answer as server-sent events."""
 
-        def event(kind: str, **data: Any) -> str:
+        def event(kind: str, **data: Any) -> bytes:
             return server_sent_event({"type": kind, **data}, kind)
 
         yield event("message-start", id=identity(answer), delta={"message": {"role": "assistant", "content": []}})
@@ -83,7 +83,7 @@ class CohereDialect:
         yield event("content-end", index=0)
         end = {"finish_reason": self.finish_reasons[answer.finish_reason], "usage": _usage(answer)}
         yield event("message-end", delta=end)
-        yield "data: [DONE]\n\n"
+        yield server_sent_event("[DONE]")
 
     def embed(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """Give the answer to ``POST /v2/embed``.

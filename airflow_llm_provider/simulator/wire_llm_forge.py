@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_llm_provider.simulator.wire import (
     Answer,
     BadRequestError,
+    Dialect,
     bearer,
     check_count,
     check_temperature,
@@ -17,18 +18,18 @@ from airflow_llm_provider.simulator.wire import (
 __all__ = ["LLM_FORGE"]
 
 
-class LLMForgeDialect:
+class LLMForgeDialect(Dialect):
     """LLM-Forge's inference."""
 
-    name = "llm-forge"
-    error_types: Mapping[int, tuple[str, str | None]] = {
+    name: ClassVar[str] = "llm-forge"
+    error_types: ClassVar[Mapping[int, tuple[str, str | None]]] = {
         401: ("AuthenticationFailed", None),
         404: ("ModelNotFound", None),
         408: ("Timeout", None),
         429: ("RateLimitExceeded", None),
         503: ("ServiceUnavailable", None),
     }
-    refusals: Mapping[str, tuple[str | None, str]] = {
+    refusals: ClassVar[Mapping[str, tuple[str | None, str]]] = {
         "ContextLengthError": ("context_length_exceeded", ""),
         "ContentFilterError": ("content_filter", ""),
     }
@@ -67,13 +68,9 @@ class LLMForgeDialect:
         metadata = {"finish_reason": answer.finish_reason, "id": identity(answer)}
         return {"text": answer.text, "model": answer.model, "usage": usage, "latency_ms": 1, "metadata": metadata}
 
-    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[str]:
+    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[bytes]:
         """Give an answer as a stream, which the API has none of."""
         raise NotImplementedError  # pragma: no cover - `check` refuses it
-
-    def limit_headers(self) -> dict[str, str]:
-        """Give the rate limit headers of an answer, which the API has none of."""
-        return {}
 
 
 LLM_FORGE = LLMForgeDialect()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import struct
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from airflow_llm_provider.clients.rules import count_tokens
 from airflow_llm_provider.simulator.vectors import made_up_vector
@@ -13,6 +13,7 @@ from airflow_llm_provider.simulator.wire import (
     CREATED,
     Answer,
     BadRequestError,
+    Dialect,
     bearer,
     check_count,
     check_messages,
@@ -26,18 +27,18 @@ from airflow_llm_provider.simulator.wire import (
 __all__ = ["OPENAI", "embeddings"]
 
 
-class OpenAIDialect:
+class OpenAIDialect(Dialect):
     """OpenAI's chat completions."""
 
-    name = "openai"
-    error_types: Mapping[int, tuple[str, str | None]] = {
+    name: ClassVar[str] = "openai"
+    error_types: ClassVar[Mapping[int, tuple[str, str | None]]] = {
         400: ("invalid_request_error", None),
         401: ("invalid_request_error", "invalid_api_key"),
         403: ("invalid_request_error", "unsupported_country_region_territory"),
         404: ("invalid_request_error", "model_not_found"),
         429: ("requests", "rate_limit_exceeded"),
     }
-    refusals: Mapping[str, tuple[str | None, str]] = {
+    refusals: ClassVar[Mapping[str, tuple[str | None, str]]] = {
         "ContextLengthError": ("context_length_exceeded", ""),
         "ContentFilterError": ("content_filter", ""),
     }
@@ -74,13 +75,13 @@ class OpenAIDialect:
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish_reason}
         return {**_head(answer, "chat.completion"), "choices": [choice], "usage": _usage(answer)}
 
-    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[str]:
+    def stream(self, answer: Answer, body: Mapping[str, Any]) -> Iterator[bytes]:
         """Give an answer as server-sent events."""
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
         # With usage asked for, every chunk has the field, and all but the last have null in it.
         head = {**_head(answer, "chat.completion.chunk"), **({"usage": None} if usage else {})}
 
-        def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> str:
+        def chunk(delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
             choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
             return server_sent_event({**head, "choices": [choice]})
 
@@ -90,7 +91,7 @@ class OpenAIDialect:
         yield chunk({}, answer.finish_reason)
         if usage:
             yield server_sent_event({**head, "choices": [], "usage": _usage(answer)})
-        yield "data: [DONE]\n\n"
+        yield server_sent_event("[DONE]")
 
     def limit_headers(self) -> dict[str, str]:
         """Give the rate limit headers of an answer."""

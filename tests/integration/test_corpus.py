@@ -14,7 +14,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.config.settings import Settings
-from airflow_llm_provider.config.targets import S3Storage, Storage
+from airflow_llm_provider.config.targets import AwsAccess, Storage
 from airflow_llm_provider.engine.result import RunResult
 from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
@@ -49,7 +49,7 @@ KEYS = {"access_key_id": "any-key-id", "secret_access_key": "any-secret-key"}
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[S3Storage]:
+def s3() -> Iterator[AwsAccess]:
     """Start an object storage with the buckets of 009."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
@@ -65,7 +65,7 @@ def s3() -> Iterator[S3Storage]:
         client.create_bucket(Bucket=bucket)
     for name in ("one", "two"):
         client.put_object(Bucket="documents", Key=f"pending/{name}.txt", Body=name.encode())
-    yield S3Storage.model_validate({"endpoint_url": url, "region": "us-east-1", **KEYS})
+    yield AwsAccess.model_validate({"endpoint_url": url, "region": "us-east-1", **KEYS})
     # All servers of a process share what they hold.
     httpx.post(f"{url}/moto-api/reset").raise_for_status()
     client.close()
@@ -73,7 +73,7 @@ def s3() -> Iterator[S3Storage]:
 
 
 @pytest.fixture
-def settings(tmp_path: Path, s3: S3Storage, monkeypatch: pytest.MonkeyPatch) -> Settings:
+def settings(tmp_path: Path, s3: AwsAccess, monkeypatch: pytest.MonkeyPatch) -> Settings:
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path))

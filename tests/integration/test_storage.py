@@ -18,7 +18,7 @@ from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 from airflow_llm_provider.clients.base import ConnectionFields
 from airflow_llm_provider.config.settings import Settings
-from airflow_llm_provider.config.targets import S3Storage, Storage
+from airflow_llm_provider.config.targets import AwsAccess, Storage
 from airflow_llm_provider.engine.result import RunResult
 from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
@@ -62,7 +62,7 @@ def s3(endpoint: str) -> Iterator[Any]:
 
 
 def settings_of(endpoint: str, **options: Any) -> Settings:
-    s3 = S3Storage.model_validate({"endpoint_url": endpoint, "region": "us-east-1", **KEYS, **options})
+    s3 = AwsAccess.model_validate({"endpoint_url": endpoint, "region": "us-east-1", **KEYS, **options})
     return Settings(storage=Storage(s3=s3))
 
 

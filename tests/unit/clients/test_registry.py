@@ -64,7 +64,8 @@ async def test_embedding_clients(provider: str, expected: type[EmbeddingClient])
 
 def test_an_unknown_provider_of_embeddings() -> None:
     with pytest.raises(
-        ConfigurationError, match=r"^no provider of embeddings is called 'anthropic'; known are azure, cohere, openai"
+        ConfigurationError,
+        match=r"^no provider of embeddings is called 'anthropic'; known are azure, bedrock, cohere, openai",
     ):
         embedding_client("anthropic", Credentials())
 
