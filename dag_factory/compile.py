@@ -96,7 +96,9 @@ def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> list[B
         make = _mapped_tasks if is_mapped(step) else _task
         first[step.id], last[step.id] = make(step, workflow, {"trigger_rule": rule, **defaults})
     # Tasks that are made inside a DAG copy its params, several times each; added later, they look them up in the DAG.
-    dag.add_tasks(dict.fromkeys((*first.values(), *last.values())))
+    dag.add_tasks(first.values())
+    # To look a task up costs more than to see that it is the first one as well.
+    dag.add_tasks(task for step_id, task in last.items() if task is not first[step_id])
     for step in workflow.steps:
         if is_mapped(step):
             _add_items(dag, step, workflow, defaults, first[step.id], last[step.id])

@@ -19,7 +19,7 @@ import yaml
 
 from airflow_llm_provider.workflow.model import DocumentPath, Source
 from dag_factory.diagnostics import Diagnostic
-from dag_factory.plaintext import HIDDEN, Secret, find_secrets, find_shapes, lines_to_hide
+from dag_factory.plaintext import HIDDEN, Secret, find_secrets, find_shapes, lines_to_hide, may_hold_secrets
 
 __all__ = ["MAX_BYTES", "Document", "Documents", "add_implicit_resolvers", "decode", "parse"]
 
@@ -434,7 +434,7 @@ def _with_leaks(documents: Sequence[Document], text: str, lines: _Lines) -> tupl
     """Look for secrets in plain text, hide them, and give the documents with an error for each."""
     found: list[tuple[int, int, str, str]] = []
     covered: set[int] = set()
-    for number, document in enumerate(documents):
+    for number, document in enumerate(documents if may_hold_secrets(text) else ()):
         for secret in find_secrets(document.data):
             spans = document.spans(secret)
             if spans and spans[0][0] not in covered:

@@ -16,7 +16,7 @@ from typing import Any
 from airflow_llm_provider.workflow.model import DocumentPath
 from airflow_llm_provider.workflow.templates import is_template
 
-__all__ = ["HIDDEN", "Secret", "find_secrets", "find_shapes", "lines_to_hide", "names_secret"]
+__all__ = ["HIDDEN", "Secret", "find_secrets", "find_shapes", "lines_to_hide", "may_hold_secrets", "names_secret"]
 
 HIDDEN = "•"
 """Stands for one character of a secret where a line of the file is shown; it is plain text anywhere in YAML."""
@@ -197,6 +197,27 @@ def find_shapes(text: str) -> Iterator[tuple[int, int, str]]:
 def _is_random(text: str) -> bool:
     """Tell a key from words joined by hyphens, and from a row of the same character."""
     return any(map(str.isdigit, text)) and any(map(str.isalpha, text)) and len(set(text)) >= 8
+
+
+_HINTS = ("pass", "pwd", "secret", "key", "token", "authori", "credential")
+"""One of these is in every key that names a secret."""
+
+_KEY_ENDS = re.compile(r"[:,{}\[\]\"']")
+
+
+def may_hold_secrets(text: str) -> bool:
+    """Tell whether a file's text may hold what :func:`find_secrets` finds in its data; most plainly do not.
+
+    Args:
+        text: YAML or JSON.
+    """
+    # An escaped character, and a line that is folded, look otherwise in the data.
+    if "\\" in text or "earer" in text or next(find_shapes(text), None):
+        return True
+    lowered = text.lower()
+    hints = [hint for hint in _HINTS if hint in lowered]
+    lines = (line for line in text.splitlines() if any(hint in line.lower() for hint in hints)) if hints else ()
+    return any(names_secret(part.strip()) for line in lines for part in _KEY_ENDS.split(line))
 
 
 def find_secrets(data: Any) -> list[Secret]:

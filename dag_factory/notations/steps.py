@@ -243,14 +243,17 @@ class _Reader:
                     location,
                     suggestion=closest(other, ids - {UNNAMED}),
                 )
-        inherited = {step.id: {wait for wait in step.depends_on if wait in unknown} for step in steps}
+        if not unknown:
+            return steps
         return [
-            replace(step, depends_on=tuple(other for other in step.depends_on if other not in inherited[step.id]))
+            replace(step, depends_on=tuple(other for other in step.depends_on if other not in unknown))
             for step in steps
         ]
 
     def with_branches_awaited(self, steps: list[Step]) -> tuple[Step, ...]:
         """Give the steps; one that waits for a branch waits for the steps of the branch as well."""
+        if not self._members:
+            return tuple(steps)
 
         def awaited(step: Step, named: tuple[str, ...]) -> tuple[str, ...]:
             ids: dict[str, None] = {}
@@ -365,7 +368,7 @@ class _Reader:
         if model is None:
             return None
         kind = model.type if simple else UNNAMED
-        return replace(self._step(model, location, place, kind, inputs), template=template)
+        return self._step(model, location, place, kind, inputs, template)
 
     def _unknown_key(self, key: str, right: str, location: DocumentPath) -> None:
         suggestion = f"did you mean {right!r}?"
@@ -391,7 +394,13 @@ class _Reader:
         return data
 
     def _step(
-        self, model: StepModel, location: DocumentPath, place: _Place, kind: str, inputs: Mapping[str, Any]
+        self,
+        model: StepModel,
+        location: DocumentPath,
+        place: _Place,
+        kind: str,
+        inputs: Mapping[str, Any],
+        template: Step | None = None,
     ) -> Step:
         on_error: OnError = model.on_error or self._on_error
         executor = find_executor(kind) if is_executor(kind) else None
@@ -410,6 +419,7 @@ class _Reader:
             condition=condition,
             gates=gates,
             conditions=executor.conditions if executor else frozenset(),
+            template=template,
             continues=on_error.continues,
             default=on_error.default,
             retry=model.retry.retry() if model.retry else None,
