@@ -93,6 +93,8 @@ class Runtime:
             nothing is paid.
         ask: Asks a person.
         clients: Decides who answers model calls; the providers' clients by default.
+        checkpoint: Keeps the answers that a step has paid for until it ends, so that another process which takes the step over does
+            not pay for them again; None where there is nothing that outlives the process.
         rehearsal: How the run is rehearsed; None for a run that counts.
     """
 
@@ -106,6 +108,7 @@ class Runtime:
         offline: bool = False,
         ask: Ask = nobody,
         clients: Clients | None = None,
+        checkpoint: Cache | None = None,
         rehearsal: Rehearsal | None = None,
     ) -> None:
         self.settings = settings or Settings()
@@ -115,6 +118,7 @@ class Runtime:
         self.observer = observer or Observer()
         self.offline = offline
         self.ask = ask
+        self.checkpoint = checkpoint
         self.rehearsal = rehearsal
         self._clients = clients or Clients()
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials

@@ -236,7 +236,7 @@ async def _judged(judge: JudgeSettings, subject: Subject, threshold: float, cont
     from airflow_llm_provider.clients.base import ChatRequest
     from airflow_llm_provider.evaluation.judge import VERDICT_SCHEMA, question, read_verdict
     from airflow_llm_provider.evaluation.metrics import result_of
-    from airflow_llm_provider.executors.llm import ask
+    from airflow_llm_provider.executors.asking import ask
 
     provider = context.runtime.provider(judge.provider)
     # A model does as it is told in words; the scripted provider gives JSON only where a field asks for it.

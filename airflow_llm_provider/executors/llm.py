@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.answers import parse_json
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Message
-from airflow_llm_provider.engine.cache import Cache
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
-from airflow_llm_provider.engine.masking import hide
-from airflow_llm_provider.engine.retry import HOPELESS
-from airflow_llm_provider.errors import ContentFilterError, InvalidOutput, SchemaMismatch, StepError, TimeoutError
+from airflow_llm_provider.errors import ContentFilterError, InvalidOutput, SchemaMismatch
+from airflow_llm_provider.executors.asking import Answerer, Remembered, ask_in_turn
 from airflow_llm_provider.json_schema import JSONSchema, misfits, told
 from airflow_llm_provider.workflow.durations import parse_duration
-from airflow_llm_provider.workflow.values import from_json, to_json, to_text
+from airflow_llm_provider.workflow.values import to_text
 
-__all__ = ["LLM", "Asked", "LLMInputs", "ask"]
+__all__ = ["LLM", "LLMInputs"]
 
 Text = Annotated[str, BeforeValidator(to_text)]
 """A text; another value is written as a template would write it, null as empty text."""
@@ -38,45 +34,6 @@ class ChatTurn(BaseModel):
 
     role: Literal["system", "user", "assistant", "tool"]
     content: Text | list[dict[str, Any]]
-
-
-ErrorName = Literal[
-    "RateLimitError", "TimeoutError", "ConnectionError", "ServiceUnavailable", "AuthenticationError", "ModelNotFound",
-    "InvalidRequest", "ContextLengthError", "ContentFilterError",
-]  # fmt: skip
-
-TROUBLES: frozenset[ErrorName] = frozenset(
-    {
-        "RateLimitError", "TimeoutError", "ConnectionError", "ServiceUnavailable", "AuthenticationError", "ModelNotFound",
-        "ContextLengthError", "ContentFilterError",
-    }
-)  # fmt: skip
-"""Errors after which another model may do better: all but those that are the request's own."""
-
-
-class Answerer(BaseModel):
-    """A model that may answer.
-
-    Attributes:
-        provider: Which API.
-        model: The provider's model name.
-        connection: Airflow connection with the credentials; the provider's default connection when absent.
-        base_url: Root of the API, for whatever speaks the provider's dialect.
-        after: Errors of the model before it that it is asked after.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    provider: str
-    model: str
-    connection: str | None = None
-    base_url: str | None = None
-    after: frozenset[ErrorName] = TROUBLES
-
-    @property
-    def name(self) -> str:
-        """Provider and model."""
-        return f"{self.provider}/{self.model}"
 
 
 class Caching(BaseModel):
@@ -141,6 +98,20 @@ class LLMInputs(Inputs):
             raise ValueError("give exactly one of 'prompt' and 'messages'")
         return self
 
+    def models(self) -> tuple[Answerer, ...]:
+        """Give whom to ask, in this order."""
+        return (Answerer.model_validate(self.model_dump(include={*Answerer.model_fields})), *self.fallbacks)
+
+    def ttl(self, usual: float) -> float | None:
+        """Give the seconds for which other steps may have the answer; None when they may not.
+
+        Args:
+            usual: What holds where the step names no time.
+        """
+        if isinstance(self.cache, Caching):
+            return self.cache.ttl or usual
+        return usual if self.cache else None
+
     def request(self) -> ChatRequest:
         """Put the question into the clients' form."""
         messages = [Message("system", self.system)] if self.system else []
@@ -163,56 +134,6 @@ class LLMInputs(Inputs):
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """One answered call.
-
-    Attributes:
-        answer: What the model answered.
-        cost_usd: The call's price in USD; None when the model's price is not known.
-        latency_ms: Milliseconds from request to complete answer.
-        provider: Who answered.
-    """
-
-    answer: ChatResponse
-    cost_usd: float | None
-    latency_ms: float
-    provider: str
-
-
-async def ask(
-    context: StepContext,
-    provider: str,
-    request: ChatRequest,
-    *,
-    connection: str | None = None,
-    base_url: str | None = None,
-) -> Asked:
-    """Ask a chat model once, and enter the call in the step's account.
-
-    Args:
-        context: The step that asks.
-        provider: Who answers, as :meth:`Runtime.provider` gives it.
-        request: What to ask.
-        connection: Airflow connection with the credentials; None means the provider's default.
-        base_url: Root of the API, over what the credentials say.
-
-    Raises:
-        StepError: The call failed.
-    """
-    client = context.runtime.chat(provider, connection=connection, base_url=base_url)
-    context.meter.calling(provider, request.model)
-    started = time.perf_counter()
-    answer = await client.chat(request)
-    latency_ms = (time.perf_counter() - started) * 1000
-
-    from airflow_llm_provider.accounting.prices import cost_usd
-
-    cost = cost_usd(provider, request.model, answer.usage)
-    context.meter.spent(answer.model, answer.usage, cost, latency_ms)
-    return Asked(answer, cost, latency_ms, provider)
-
-
 class LLM(Executor[LLMInputs]):
     """A question to a chat model, or to another one in its place."""
 
@@ -231,14 +152,17 @@ class LLM(Executor[LLMInputs]):
             SchemaMismatch: The answer does not meet ``output_schema``. The next try shows the model what was wrong.
             StepError: The model failed, and those in its place did.
         """
-        remembered = Remembered.of(inputs, context)
+        request, models = inputs.request(), inputs.models()
+        remembered = Remembered(context, models[0], request, inputs.ttl(context.runtime.settings.cache.ttl))
         asked = await remembered.find()
-        cached = asked is not None
+        is_new = asked is None
         if asked is None:
-            asked = await _ask_in_turn(inputs, context)
+            corrected = replace(request, messages=(*request.messages, *context.kept.get(_CORRECTION, ())))
+            asked = await ask_in_turn(context, corrected, models)
         answer = asked.answer
         text = answer.text if inputs.output_schema is None else _read(answer, inputs.output_schema, context)
-        if not cached:
+        if is_new:
+            # Only now, so that an answer that cannot be used is asked for again.
             await remembered.keep(asked)
         usage = {
             "prompt_tokens": answer.usage.input_tokens,
@@ -253,7 +177,7 @@ class LLM(Executor[LLMInputs]):
             "cost_usd": asked.cost_usd,
             "latency_ms": round(asked.latency_ms, 3),
             "attempts": context.attempt,
-            "cached": cached,
+            "cached": asked.cached,
             "id": answer.id,
         }
         return {
@@ -265,134 +189,8 @@ class LLM(Executor[LLMInputs]):
         }
 
 
-class Remembered:
-    """The answer to a question that may have been asked before.
-
-    Args:
-        cache: Where answers are kept; None when this one is not.
-        key: Stands for everything that determines the answer.
-        ttl: Seconds to keep it.
-        context: The step that asks.
-    """
-
-    def __init__(self, cache: Cache | None, key: str, ttl: float, context: StepContext) -> None:
-        self._cache, self._key, self._ttl, self._context = cache, key, ttl, context
-
-    @classmethod
-    def of(cls, inputs: LLMInputs, context: StepContext) -> Remembered:
-        """Give what is remembered of a question; nothing unless the step wants it.
-
-        Args:
-            inputs: The question.
-            context: The step that asks.
-        """
-        wanted = inputs.cache if isinstance(inputs.cache, Caching) else Caching() if inputs.cache else None
-        cache = None if wanted is None else context.runtime.cache()
-        if wanted is None or cache is None:
-            return cls(None, "", 0, context)
-        asked = [
-            context.runtime.provider(inputs.provider),
-            inputs.connection,
-            inputs.base_url,
-            asdict(inputs.request()),
-        ]
-        key = hashlib.sha256(to_json(asked).encode()).hexdigest()
-        return cls(cache, key, wanted.ttl or context.runtime.settings.cache.ttl, context)
-
-    async def find(self) -> Asked | None:
-        """Give the answer, if there is one; it costs nothing."""
-        if self._cache is None:
-            return None
-        started = time.perf_counter()
-        try:
-            text = await self._cache.get(self._key)
-            if text is None:
-                return None
-            kept = from_json(text)
-            answer = TypeAdapter(ChatResponse).validate_python(kept["answer"])
-        except Exception as error:
-            # A cache that is down makes a run slower and dearer, but never fails it.
-            self._context.say(f"the cache cannot be read: {type(error).__name__}")
-            return None
-        self._context.meter.calling(kept["provider"], answer.model)
-        return Asked(answer, 0.0, (time.perf_counter() - started) * 1000, kept["provider"])
-
-    async def keep(self, asked: Asked) -> None:
-        """Remember an answer.
-
-        Args:
-            asked: The answered call.
-        """
-        if self._cache is None:
-            return
-        kept = hide(
-            from_json(to_json({"provider": asked.provider, "answer": asdict(asked.answer)})), self._context.secrets
-        )
-        try:
-            await self._cache.put(self._key, to_json(kept), self._ttl)
-        except Exception as error:
-            self._context.say(f"the answer cannot be kept: {type(error).__name__}")
-
-
-_ASKING, _CORRECTION = "asking", "correction"
-"""What a try leaves to the next one: the number of the model that it was cut off at, and what was wrong with the answer."""
-
-
-async def _ask_in_turn(inputs: LLMInputs, context: StepContext) -> Asked:
-    """Ask the step's model, and when it fails the next one that is meant for such a failure.
-
-    Raises:
-        StepError: All that were asked failed. Of their errors it is the first that is worth another try, else the first.
-    """
-    request = inputs.request()
-    request = replace(request, messages=(*request.messages, *context.kept.get(_CORRECTION, ())))
-    models: tuple[Answerer, ...] = (Answerer(**inputs.model_dump(include={*Answerer.model_fields})), *inputs.fallbacks)
-
-    def behind(number: int, error: StepError) -> int | None:
-        following = range(number + 1, len(models))
-        return next((other for other in following if error.is_any_of(models[other].after)), None)
-
-    stuck = context.kept.pop(_ASKING, None)
-    # A model that has kept the last try waiting until its end would do so again.
-    at = None if stuck is None else behind(stuck, TimeoutError("the try was cut off"))
-    at = at or 0
-    failures: list[tuple[Answerer, StepError]] = []
-    while True:
-        model = models[at]
-        context.kept[_ASKING] = at
-        try:
-            asked = await ask(
-                context,
-                context.runtime.provider(model.provider),
-                replace(request, model=model.model),
-                connection=model.connection,
-                base_url=model.base_url,
-            )
-        except StepError as error:
-            del context.kept[_ASKING]
-            failures.append((model, error))
-            following = behind(at, error)
-            if following is None:
-                raise _joined(failures) from None
-            context.say(f"{_told(model, error)}; asking {models[following].name}")
-            at = following
-        else:
-            del context.kept[_ASKING]
-            return asked
-
-
-def _told(model: Answerer, error: StepError) -> str:
-    return f"{model.name}: {type(error).__name__}: {error}"
-
-
-def _joined(failures: Sequence[tuple[Answerer, StepError]]) -> StepError:
-    """Make one error of those of several models."""
-    first = failures[0][1]
-    if len(failures) == 1:
-        return first
-    worth = next((error for _, error in failures if not isinstance(error, HOPELESS)), first)
-    told = "; ".join(_told(model, error) for model, error in failures)
-    return type(worth)(told, status=worth.status, retry_after=worth.retry_after)
+_CORRECTION = "correction"
+"""What a try leaves to the next one: its answer, and what was wrong with it."""
 
 
 def _read(answer: ChatResponse, schema: Mapping[str, Any], context: StepContext) -> Any:

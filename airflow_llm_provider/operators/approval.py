@@ -61,9 +61,9 @@ class ApprovalStepOperator(WorkflowStepOperator):
         self._event = event
         return super().execute(context)
 
-    def runtime(self) -> Runtime:
+    def runtime(self, context: Context | None = None) -> Runtime:
         """Give the runtime of the task, which knows the answer."""
-        runtime = super().runtime()
+        runtime = super().runtime(context)
         runtime.ask = self._answered
         return runtime
 

@@ -169,7 +169,7 @@ class FanOutItemOperator(WorkflowOperator):
             raise AirflowSkipException(f"not wanted: ({self.template.condition}) is false")
 
     async def _run(self, context: Context) -> list[tuple[int, StepResult]]:
-        async with self.runtime() as runtime:
+        async with self.runtime(context) as runtime:
             scope = self.scope(context, runtime)
             numbered = enumerate(self.chunk["items"], self.chunk["start"])
             return [(index, await run_item(self.step, index, item, scope, runtime)) for index, item in numbered]

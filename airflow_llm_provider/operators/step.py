@@ -28,6 +28,7 @@ from airflow_llm_provider.engine.scope import Run, Scope
 from airflow_llm_provider.engine.step import render_inputs, run_step
 from airflow_llm_provider.errors import LLMProviderError
 from airflow_llm_provider.hooks.llm import task_connection, task_credentials
+from airflow_llm_provider.operators.checkpoint import task_checkpoint
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Step, Workflow
 
@@ -138,9 +139,18 @@ class WorkflowOperator(BaseOperator):
     workflow: Workflow
     ui_color = "#eef5ff"
 
-    def runtime(self) -> Runtime:
-        """Give the runtime of a task."""
-        runtime = Runtime(settings=load_settings(_config_file()), secret=_secret, observer=LogObserver(self.log))
+    def runtime(self, context: Context | None = None) -> Runtime:
+        """Give the runtime of a task.
+
+        Args:
+            context: Airflow's context, where steps are run and what they pay for is to be kept.
+        """
+        runtime = Runtime(
+            settings=load_settings(_config_file()),
+            secret=_secret,
+            observer=LogObserver(self.log),
+            checkpoint=None if context is None else task_checkpoint(context),
+        )
         runtime.find_credentials = partial(task_credentials, runtime)
         runtime.find_connection = task_connection
         return runtime
@@ -252,7 +262,7 @@ class WorkflowStepOperator(WorkflowOperator):
             raise AirflowSkipException(f"all steps that {self.step.id!r} waits for were skipped")
 
     async def _run(self, context: Context) -> StepResult:
-        async with self.runtime() as runtime:
+        async with self.runtime(context) as runtime:
             return await run_step(self.step, self.scope(context, runtime), runtime)
 
 

@@ -28,7 +28,7 @@ class WorkflowRunOperator(WorkflowOperator):
     """Runs every step of the workflow in one process; the declared outputs are the task's XCom.
 
     Ten steps for the price of one task, and no logs, retries and resources of their own for each. A task that is tried again
-    runs all of them again.
+    runs all of them again, but does not pay again for answers that it has.
 
     Args:
         workflow: The workflow.
@@ -64,7 +64,7 @@ class WorkflowRunOperator(WorkflowOperator):
         dag_run = context["dag_run"]
         # The task behind this one does what follows the end of the run.
         workflow = replace(self.workflow, events={})
-        async with self.runtime() as runtime:
+        async with self.runtime(context) as runtime:
             return await run_workflow(
                 workflow,
                 bind_inputs(workflow, dict(context["params"])),

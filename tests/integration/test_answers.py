@@ -207,7 +207,7 @@ async def test_a_cache_that_is_down_fails_nothing() -> None:
     text = "name: x\nsteps: [{id: a, provider: scripted, model: m, prompt: x, cache: true}]\n"
     result = await run(text, [{"answer": "hi"}], settings=down, said=said)
     assert result.state == "completed"
-    assert said.lines == ["the cache cannot be read: ConnectionError", "the answer cannot be kept: ConnectionError"]
+    assert said.lines == ["kept answers cannot be read: ConnectionError", "the answer cannot be kept: ConnectionError"]
 
 
 async def test_entries_end(monkeypatch: pytest.MonkeyPatch) -> None:

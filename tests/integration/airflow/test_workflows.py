@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -133,6 +135,50 @@ def test_a_failing_provider_is_asked_again(airflow_stand: AirflowStand) -> None:
     log = log_text(airflow_stand, run)
     assert "Try 1 of step ask failed, next in 1.0 s: RateLimitError" in log
     assert "Try 2 of step ask failed" in log
+
+
+@pytest.mark.parametrize("granularity", ["task", "workflow"])
+def test_a_killed_task_pays_nothing_again(airflow_stand: AirflowStand, granularity: str) -> None:
+    name, api = f"killed-{granularity}", airflow_stand.api
+    drop(
+        airflow_stand,
+        name,
+        f"""
+        name: {name}
+        airflow: {{granularity: {granularity}, retries: 1, retry_delay: 0s}}
+        steps:
+          - id: each
+            type: orchestrator:fan-out
+            items: [1, 2, 3, 4, 5, 6]
+            max_concurrency: 1
+            task_template: {{{LLM}, prompt: "{name} {{{{ item }}}}"}}
+        outputs: {{count: "${{{{ steps.each.count }}}}"}}
+        """.replace("steps.each.count", "length(steps.each)"),
+    )
+    airflow_stand.wait_for_dag(name)
+    faults(airflow_stand, {"delay": 1, "match": f"^{name}", "times": 6})
+    run = api.trigger(name)
+    task_id = "each" if granularity == "task" else "workflow_outputs"
+    asked = 0
+
+    def answered() -> bool:
+        nonlocal asked
+        requests = httpx.get(f"{airflow_stand.simulator_url}/_simulator/stats").json()["requests"]
+        asked = sum(str(request["body"]).count(f"{name} ") for request in requests)
+        return asked >= 4
+
+    until(answered, lambda: f"{asked} asked", 60)
+    found = api.request("GET", f"/dags/{name}/dagRuns/{run.run_id}/taskInstances/{task_id}")
+    os.kill(found["pid"], signal.SIGKILL)
+    run = api.wait(run, 120)
+    assert run.state == "success"
+    assert api.xcom(run, "workflow_outputs") == {"count": 6}
+    answered()
+    # The one that was under way when the task died was never answered, so it is asked again.
+    assert asked == 7
+    if granularity == "task":
+        usage = api.xcom(run, "each", "llm_usage")
+        assert usage["calls"] == 6
 
 
 def test_a_failed_step_tells_what_it_cost_and_blocks_only_its_own(airflow_stand: AirflowStand) -> None:

@@ -1,0 +1,250 @@
+"""Asking chat models: one call, other models in one's place, and answers that need not be paid again."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse
+from airflow_llm_provider.engine.cache import Cache
+from airflow_llm_provider.engine.executor import StepContext
+from airflow_llm_provider.engine.masking import hide
+from airflow_llm_provider.engine.retry import HOPELESS
+from airflow_llm_provider.errors import StepError, TimeoutError
+from airflow_llm_provider.workflow.values import from_json, to_json
+
+__all__ = ["Answerer", "Asked", "Remembered", "ask", "ask_in_turn"]
+
+ErrorName = Literal[
+    "RateLimitError", "TimeoutError", "ConnectionError", "ServiceUnavailable", "AuthenticationError", "ModelNotFound",
+    "InvalidRequest", "ContextLengthError", "ContentFilterError",
+]  # fmt: skip
+
+TROUBLES: frozenset[ErrorName] = frozenset(
+    {
+        "RateLimitError", "TimeoutError", "ConnectionError", "ServiceUnavailable", "AuthenticationError", "ModelNotFound",
+        "ContextLengthError", "ContentFilterError",
+    }
+)  # fmt: skip
+"""Errors after which another model may do better: all but those that are the request's own."""
+
+
+class Answerer(BaseModel):
+    """A model that may answer.
+
+    Attributes:
+        provider: Which API.
+        model: The provider's model name.
+        connection: Airflow connection with the credentials; the provider's default connection when absent.
+        base_url: Root of the API, for whatever speaks the provider's dialect.
+        after: Errors of the model before it that it is asked after.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    provider: str
+    model: str
+    connection: str | None = None
+    base_url: str | None = None
+    after: frozenset[ErrorName] = TROUBLES
+
+    @property
+    def name(self) -> str:
+        """Provider and model."""
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One answered call.
+
+    Attributes:
+        answer: What the model answered.
+        cost_usd: The call's price in USD; None when the model's price is not known.
+        latency_ms: Milliseconds from request to complete answer.
+        provider: Who answered.
+        cached: Whether it was an answer to somebody else.
+    """
+
+    answer: ChatResponse
+    cost_usd: float | None
+    latency_ms: float
+    provider: str
+    cached: bool = False
+
+
+async def ask(
+    context: StepContext,
+    provider: str,
+    request: ChatRequest,
+    *,
+    connection: str | None = None,
+    base_url: str | None = None,
+) -> Asked:
+    """Ask a chat model once, and enter the call in the step's account.
+
+    Args:
+        context: The step that asks.
+        provider: Who answers, as :meth:`Runtime.provider` gives it.
+        request: What to ask.
+        connection: Airflow connection with the credentials; None means the provider's default.
+        base_url: Root of the API, over what the credentials say.
+
+    Raises:
+        StepError: The call failed.
+    """
+    client = context.runtime.chat(provider, connection=connection, base_url=base_url)
+    context.meter.calling(provider, request.model)
+    started = time.perf_counter()
+    answer = await client.chat(request)
+    latency_ms = (time.perf_counter() - started) * 1000
+
+    from airflow_llm_provider.accounting.prices import cost_usd
+
+    cost = cost_usd(provider, request.model, answer.usage)
+    context.meter.spent(answer.model, answer.usage, cost, latency_ms)
+    return Asked(answer, cost, latency_ms, provider)
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an answer is kept.
+
+    Attributes:
+        cache: What keeps it.
+        key: Under which key.
+        ttl: For how many seconds.
+        paid: Whether what it cost is this run's to tell.
+    """
+
+    cache: Cache
+    key: str
+    ttl: float
+    paid: bool
+
+
+class Remembered:
+    """The answer to a question that may have been asked before: in this step, before its process was killed, or in any other.
+
+    Args:
+        context: The step that asks.
+        model: The model that is asked first.
+        request: The question.
+        ttl: Seconds for which any step may have the answer; None when only this one may.
+    """
+
+    def __init__(self, context: StepContext, model: Answerer, request: ChatRequest, ttl: float | None) -> None:
+        self._context = context
+        self._places: list[_Place] = []
+        checkpoint, cache = context.runtime.checkpoint, None if ttl is None else context.runtime.cache()
+        if checkpoint is None and cache is None:
+            return
+        asked = [context.runtime.provider(model.provider), model.connection, model.base_url, asdict(request)]
+        key = hashlib.sha256(to_json(asked).encode()).hexdigest()
+        if checkpoint is not None:
+            self._places.append(_Place(checkpoint, f"{context.step.id}:{key[:32]}", 0, paid=True))
+        if cache is not None and ttl is not None:
+            self._places.append(_Place(cache, key, ttl, paid=False))
+
+    async def find(self) -> Asked | None:
+        """Give the answer, if there is one; one that this step has paid for is entered in its account again."""
+        for place in self._places:
+            started = time.perf_counter()
+            try:
+                text = await place.cache.get(place.key)
+                if text is None:
+                    continue
+                kept = from_json(text)
+                answer = TypeAdapter(ChatResponse).validate_python(kept.pop("answer"))
+                asked = Asked(answer=answer, **kept)
+            except Exception as error:
+                # What keeps answers may be down; that makes a run slower and dearer, but never fails it.
+                self._context.say(f"kept answers cannot be read: {type(error).__name__}")
+                continue
+            self._context.meter.calling(asked.provider, answer.model)
+            if not place.paid:
+                return replace(asked, cost_usd=0.0, latency_ms=(time.perf_counter() - started) * 1000, cached=True)
+            self._context.meter.spent(answer.model, answer.usage, asked.cost_usd, asked.latency_ms)
+            return asked
+        return None
+
+    async def keep(self, asked: Asked) -> None:
+        """Remember an answer.
+
+        Args:
+            asked: The answered call.
+        """
+        kept = to_json(hide(from_json(to_json(asdict(asked))), self._context.secrets)) if self._places else ""
+        for place in self._places:
+            try:
+                await place.cache.put(place.key, kept, place.ttl)
+            except Exception as error:
+                self._context.say(f"the answer cannot be kept: {type(error).__name__}")
+
+
+_ASKING = "asking"
+"""What a try leaves to the next one: the number of the model that it was cut off at."""
+
+
+async def ask_in_turn(context: StepContext, request: ChatRequest, models: Sequence[Answerer]) -> Asked:
+    """Ask a model, and when it fails the next one that is meant for such a failure.
+
+    Args:
+        context: The step that asks.
+        request: The question; its ``model`` does not matter.
+        models: Whom to ask, in this order.
+
+    Raises:
+        StepError: All that were asked failed. Of their errors it is the first that is worth another try, else the first.
+    """
+
+    def behind(number: int, error: StepError) -> int | None:
+        following = range(number + 1, len(models))
+        return next((other for other in following if error.is_any_of(models[other].after)), None)
+
+    stuck = context.kept.pop(_ASKING, None)
+    # A model that has kept the last try waiting until its end would do so again.
+    at = None if stuck is None else behind(stuck, TimeoutError("the try was cut off"))
+    at = at or 0
+    failures: list[tuple[Answerer, StepError]] = []
+    while True:
+        model = models[at]
+        context.kept[_ASKING] = at
+        try:
+            asked = await ask(
+                context,
+                context.runtime.provider(model.provider),
+                replace(request, model=model.model),
+                connection=model.connection,
+                base_url=model.base_url,
+            )
+        except StepError as error:
+            del context.kept[_ASKING]
+            failures.append((model, error))
+            following = behind(at, error)
+            if following is None:
+                raise _joined(failures) from None
+            context.say(f"{_told(model, error)}; asking {models[following].name}")
+            at = following
+        else:
+            del context.kept[_ASKING]
+            return asked
+
+
+def _told(model: Answerer, error: StepError) -> str:
+    return f"{model.name}: {type(error).__name__}: {error}"
+
+
+def _joined(failures: Sequence[tuple[Answerer, StepError]]) -> StepError:
+    """Make one error of those of several models."""
+    first = failures[0][1]
+    if len(failures) == 1:
+        return first
+    worth = next((error for _, error in failures if not isinstance(error, HOPELESS)), first)
+    told = "; ".join(_told(model, error) for model, error in failures)
+    return type(worth)(told, status=worth.status, retry_after=worth.retry_after)
