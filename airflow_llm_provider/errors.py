@@ -10,6 +10,7 @@
         ├── TimeoutError            one try took longer than the step's timeout, or the provider's
         ├── ConnectionError         no answer: refused, reset, name not found, cut off half-way
         ├── ServiceUnavailable      5xx, overloaded
+        │   └── CircuitOpen         the model has failed too often, and is left alone for a while
         ├── InvalidOutput           an answer arrived but is not what was asked for
         │   └── SchemaMismatch      it does not meet the step's output_schema; the next try tells the model so
         ├── ItemsFailed             items of a fan-out failed
@@ -35,6 +36,7 @@ __all__ = [
     "ApprovalRejected",
     "AssertionFailed",
     "AuthenticationError",
+    "CircuitOpen",
     "ConfigurationError",
     "ConnectionError",
     "ContentFilterError",
@@ -111,6 +113,10 @@ class ConnectionError(StepError):
 
 class ServiceUnavailable(StepError):
     """The provider failed or is overloaded."""
+
+
+class CircuitOpen(ServiceUnavailable):
+    """The model has failed again and again, so it was not asked."""
 
 
 class InvalidOutput(StepError):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import DAG, BaseOperator, Param
 
@@ -26,12 +26,14 @@ from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputs
 from airflow_llm_provider.operators.workflow import WorkflowRunOperator
 from airflow_llm_provider.policy import WORKFLOW_FILE
 from airflow_llm_provider.workflow.graph import Graph
-from airflow_llm_provider.workflow.model import Input, Step, Workflow
+from airflow_llm_provider.workflow.model import Input, Step, Trigger, Workflow
 from airflow_llm_provider.workflow.task_ids import ENDING_TASK, EVENT_TASK, OUTPUTS_TASK, mapped_task_ids
 from dag_factory.airflow_block import AirflowWorkflow
 from dag_factory.checks import is_mapped
-from dag_factory.event_assets import event_asset
 from dag_factory.pods import pod_override
+
+if TYPE_CHECKING:
+    from airflow.sdk import Asset
 
 __all__ = ["to_dag"]
 
@@ -53,7 +55,7 @@ def to_dag(workflow: Workflow) -> DAG:
         workflow: A workflow without errors.
     """
     settings = AirflowWorkflow.model_validate(workflow.airflow)
-    asset = None if workflow.trigger is None else event_asset(workflow.trigger)
+    asset = None if workflow.trigger is None else _event_asset(workflow.trigger)
     dag = DAG(
         dag_id=workflow.dag_id,
         description=workflow.description,
@@ -83,6 +85,13 @@ def to_dag(workflow: Workflow) -> DAG:
     if workflow.events:
         _add_events(dag, workflow, defaults)
     return dag
+
+
+def _event_asset(trigger: Trigger) -> Asset:
+    # Airflow's assets and triggers take 20 ms to import, which every task's process would pay.
+    from dag_factory.event_assets import event_asset
+
+    return event_asset(trigger)
 
 
 def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> list[BaseOperator]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import replace
 
-from airflow_llm_provider.clients.base import EmbeddingClient, EmbeddingRequest, EmbeddingResponse, Usage
+from airflow_llm_provider.clients.base import EmbeddingRequest, EmbeddingResponse, Usage
 
 __all__ = ["CONCURRENCY", "embed_all"]
 
@@ -19,19 +19,19 @@ CONCURRENCY = 4
 
 
 async def embed_all(
-    client: EmbeddingClient,
+    embed: Callable[[EmbeddingRequest], Awaitable[EmbeddingResponse]],
     request: EmbeddingRequest,
+    size: int,
     *,
-    batch_size: int | None = None,
     answered: Callable[[EmbeddingResponse, float], None] = lambda answer, latency_ms: None,
     answers: MutableMapping[int, EmbeddingResponse] | None = None,
 ) -> EmbeddingResponse:
     """Turn any number of texts into vectors.
 
     Args:
-        client: Whom to ask.
+        embed: Asks for the vectors of some of the texts.
         request: The texts.
-        batch_size: Most texts of one call; None means as many as the client likes.
+        size: Most texts of one call.
         answered: Told of every answered call, and of the milliseconds that it took.
         answers: Keeps the answered calls, by the place of their first text; those in it are not asked for again.
 
@@ -42,7 +42,6 @@ async def embed_all(
         StepError: That of the first call that failed. No new call is begun then; those under way are waited for and kept.
     """
     kept = {} if answers is None else answers
-    size = batch_size or client.most_texts
     missing = iter([start for start in range(0, len(request.texts), size) if start not in kept])
     failures: list[Exception] = []
 
@@ -52,7 +51,7 @@ async def embed_all(
                 return
             began = time.perf_counter()
             try:
-                answer = await client.embed(replace(request, texts=request.texts[start : start + size]))
+                answer = await embed(replace(request, texts=request.texts[start : start + size]))
             except Exception as error:
                 failures.append(error)
                 return

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from airflow_llm_provider.config.caching import CacheSettings
+from airflow_llm_provider.config.resilience import CircuitBreaker, RateLimit
 from airflow_llm_provider.config.targets import BUILT_IN_ACTIONS, ActionTarget, Alerts, Slack, Smtp, Storage
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.durations import parse_duration
@@ -48,7 +49,10 @@ class Settings(BaseModel):
         slack: Where Slack's messages go.
         smtp: The mail server.
         storage: How object storage is reached.
-        cache: Where answers are kept that may be given again.
+        cache: Where answers are kept that may be given again; Redis, if it is one, also holds what processes share.
+        circuit_breaker: When a model that fails again and again is left alone.
+        rate_limits: How often models may be asked.
+        state: Folder where the processes of one machine keep what they share, if there is no Redis.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -66,6 +70,9 @@ class Settings(BaseModel):
     smtp: Smtp = Smtp()
     storage: Storage = Storage()
     cache: CacheSettings = CacheSettings()
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+    rate_limits: tuple[RateLimit, ...] = ()
+    state: Path = Field(default_factory=lambda: airflow_home() / "llm")
 
     @field_validator("actions")
     @classmethod
@@ -126,6 +133,8 @@ def _settings_of(document: Any) -> Settings:
         else Retry(),
         "api_keys": {name: key for name, key in keys.items() if key},
         "endpoints": {"llm-forge": forge["endpoint"]} if forge.get("endpoint") else {},
+        "circuit_breaker": _section(document, "fault_tolerance", "circuit_breaker"),
+        "rate_limits": document.get("rate_limits") or (),
         **{name: _section(document, name) for name in ("actions", "alerts", "slack", "smtp", "storage", "cache")},
     }
     timeout = _section(document, "execution", "executor").get("task_timeout")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from airflow_llm_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_llm_provider.config.caching import CacheSettings
 
-__all__ = ["Cache", "MemoryCache", "RedisCache", "open_cache"]
+__all__ = ["Cache", "MemoryCache", "RedisCache", "open_cache", "redis_client"]
 
 MOST_ENTRIES = 10_000
 """Answers that a process keeps; the one that was not asked for the longest goes first."""
@@ -72,6 +72,29 @@ class MemoryCache:
         """Nothing is open."""
 
 
+def redis_client(url: str, pool_size: int) -> Any:
+    """Make a client of Redis.
+
+    Args:
+        url: The server (``redis://``, ``rediss://``, ``unix://``), a secret.
+        pool_size: Most connections at once.
+
+    Raises:
+        ConfigurationError: The package is not installed, or the URL is none.
+    """
+    try:
+        import redis.asyncio
+    except ImportError:
+        raise ConfigurationError("'cache.type: redis' needs a client; install airflow-llm-provider[redis]") from None
+    try:
+        return redis.asyncio.Redis.from_url(
+            url, max_connections=pool_size, decode_responses=True, socket_timeout=5, socket_connect_timeout=5
+        )
+    except ValueError:
+        # The library's text has the URL, which may hold a password.
+        raise ConfigurationError("'cache.url' is no URL of a Redis, such as redis://localhost:6379") from None
+
+
 class RedisCache:
     """Keeps texts in Redis.
 
@@ -84,24 +107,12 @@ class RedisCache:
     """
 
     def __init__(self, url: str, pool_size: int) -> None:
-        try:
-            import redis.asyncio
-        except ImportError:
-            raise ConfigurationError(
-                "'cache.type: redis' needs a client; install airflow-llm-provider[redis]"
-            ) from None
-        try:
-            self._redis = redis.asyncio.Redis.from_url(
-                url, max_connections=pool_size, decode_responses=True, socket_timeout=5, socket_connect_timeout=5
-            )
-        except ValueError:
-            # The library's text has the URL, which may hold a password.
-            raise ConfigurationError("'cache.url' is no URL of a Redis, such as redis://localhost:6379") from None
+        self._redis = redis_client(url, pool_size)
 
     async def get(self, key: str) -> str | None:
         """Give the text of a key."""
-        found = await self._redis.get(PREFIX + key)
-        return found.decode() if isinstance(found, bytes) else found
+        found: str | None = await self._redis.get(PREFIX + key)
+        return found
 
     async def put(self, key: str, text: str, ttl: float) -> None:
         """Keep a text."""

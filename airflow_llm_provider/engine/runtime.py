@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
 from airflow_llm_provider.clients import chat_client, embedding_client, environment_credentials
 from airflow_llm_provider.clients.base import ChatClient, Clients, ConnectionFields, Credentials, EmbeddingClient
-from airflow_llm_provider.clients.objects import ObjectStore, open_store
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.config.targets import Alerts, Slack, Smtp
 from airflow_llm_provider.engine.approval import Ask, nobody
@@ -22,6 +23,10 @@ from airflow_llm_provider.engine.cache import Cache, open_cache
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.stores import is_store, store_credentials, vector_store
 from airflow_llm_provider.stores.base import VectorStore
+
+if TYPE_CHECKING:
+    from airflow_llm_provider.clients.objects import ObjectStore
+    from airflow_llm_provider.engine.traffic import Call, Traffic
 
 __all__ = ["ConnectionLookup", "CredentialsLookup", "Rehearsal", "Runtime", "environment_secret", "no_connection"]
 
@@ -127,6 +132,7 @@ class Runtime:
         self._embedding: dict[_Key, EmbeddingClient] = {}
         self._stores: dict[_Key, VectorStore] = {}
         self._cache: Cache | None = None
+        self._traffic: Traffic | None = None
         self._object_stores: dict[tuple[str, str | None], ObjectStore] = {}
 
     def within(self, step_id: str, observer: Observer) -> Runtime:
@@ -230,6 +236,32 @@ class Runtime:
             self._cache = open_cache(self.settings.cache)
         return self._cache
 
+    def turn(self, provider: str, model: str, place: str | None, tokens: int) -> AbstractAsyncContextManager[Call]:
+        """Wait for one's turn to ask a provider; the call is made inside.
+
+        Args:
+            provider: The provider's name.
+            model: The model.
+            place: The Airflow connection or the address that is used; None for the provider's default.
+            tokens: About how many tokens the call will use; what it has used is set inside.
+
+        Raises:
+            CircuitOpen: The model is left alone for now.
+            ConfigurationError: What processes share cannot be kept where the settings say.
+        """
+        from airflow_llm_provider.engine.traffic import Call, Traffic
+
+        if self._clients.stand_in or self.rehearsal is not None or provider == "scripted":
+            # Nobody is asked.
+            return contextlib.nullcontext(Call(tokens))
+        if self._traffic is None:
+            from airflow_llm_provider.engine.sharing import open_state
+
+            settings = self.settings
+            state = open_state(settings.cache, settings.state)
+            self._traffic = Traffic(state, settings.circuit_breaker, settings.rate_limits)
+        return self._traffic.call(provider, model, place or "", tokens)
+
     def object_store(self, scheme: str, connection: str | None = None) -> ObjectStore:
         """Give what the objects of a scheme are reached by; blocks while it is made for the first time.
 
@@ -243,6 +275,8 @@ class Runtime:
         """
         key = (scheme, connection)
         if key not in self._object_stores:
+            from airflow_llm_provider.clients.objects import open_store
+
             fields = None if connection is None else self.find_connection(connection)
             self._object_stores[key] = open_store(scheme, self.settings.storage, fields)
         return self._object_stores[key]
@@ -264,3 +298,6 @@ class Runtime:
         if self._cache is not None:
             await self._cache.aclose()
             self._cache = None
+        if self._traffic is not None:
+            await self._traffic.aclose()
+            self._traffic = None

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse
+from airflow_llm_provider.clients.rules import count_tokens
 from airflow_llm_provider.engine.cache import Cache
 from airflow_llm_provider.engine.executor import StepContext
 from airflow_llm_provider.engine.masking import hide
@@ -100,15 +101,22 @@ async def ask(
     """
     client = context.runtime.chat(provider, connection=connection, base_url=base_url)
     context.meter.calling(provider, request.model)
-    started = time.perf_counter()
-    answer = await client.chat(request)
-    latency_ms = (time.perf_counter() - started) * 1000
+    async with context.runtime.turn(provider, request.model, connection or base_url, _tokens(request)) as call:
+        started = time.perf_counter()
+        answer = await client.chat(request)
+        latency_ms = (time.perf_counter() - started) * 1000
+        call.tokens = answer.usage.total_tokens
 
     from airflow_llm_provider.accounting.prices import cost_usd
 
     cost = cost_usd(provider, request.model, answer.usage)
     context.meter.spent(answer.model, answer.usage, cost, latency_ms)
     return Asked(answer, cost, latency_ms, provider)
+
+
+def _tokens(request: ChatRequest) -> int:
+    """Estimate what a call will use, for the rate limits; what it has used is settled afterwards."""
+    return count_tokens(request.messages) + (request.max_tokens or 256)
 
 
 @dataclass(frozen=True, slots=True)

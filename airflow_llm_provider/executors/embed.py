@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from airflow_llm_provider.clients.base import EmbeddingRequest, EmbeddingResponse, Purpose
 from airflow_llm_provider.clients.batches import embed_all
+from airflow_llm_provider.clients.rules import count_tokens
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.workflow.values import to_text
 
@@ -55,6 +56,15 @@ class Embed(Executor[EmbedInputs]):
 
         provider = context.runtime.provider(inputs.provider)
         client = context.runtime.embedding(provider, connection=inputs.connection, base_url=inputs.base_url)
+        place = inputs.connection or inputs.base_url
+
+        async def embed(part: EmbeddingRequest) -> EmbeddingResponse:
+            tokens = sum(map(count_tokens, part.texts))
+            async with context.runtime.turn(provider, part.model, place, tokens) as call:
+                answer = await client.embed(part)
+                call.tokens = answer.usage.total_tokens
+            return answer
+
         texts = (inputs.input,) if isinstance(inputs.input, str) else tuple(inputs.input)
 
         def answered(answer: EmbeddingResponse, latency_ms: float) -> None:
@@ -65,7 +75,8 @@ class Embed(Executor[EmbedInputs]):
             context.meter.calling(provider, inputs.model)
         # Texts that were answered in an earlier try of this step are not paid for again.
         answers: dict[int, EmbeddingResponse] = context.kept
-        answer = await embed_all(client, request, batch_size=inputs.batch_size, answered=answered, answers=answers)
+        size = inputs.batch_size or client.most_texts
+        answer = await embed_all(embed, request, size, answered=answered, answers=answers)
         metadata = {
             "model": answer.model,
             "dimensions": len(answer.vectors[0]) if answer.vectors else inputs.dimensions,

@@ -71,7 +71,7 @@ async def test_what_is_sent(server: SimulatorServer) -> None:
 async def test_many_texts(server: SimulatorServer, batch_size: int | None, sizes: list[int]) -> None:
     texts = tuple(f"text {number}" for number in range(230))
     async with client_of(server.openai_base_url) as client:
-        answer = await embed_all(client, EmbeddingRequest(MODEL, texts, 4), batch_size=batch_size)
+        answer = await embed_all(client.embed, EmbeddingRequest(MODEL, texts, 4), batch_size or client.most_texts)
         assert server.simulator.calls == len(sizes)
         sent = sorted((len(request["body"]["input"]) for request in server.simulator.requests), reverse=True)
         assert sent == sizes

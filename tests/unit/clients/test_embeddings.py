@@ -105,7 +105,10 @@ async def test_batches_keep_the_order(count: int, batch_size: int | None, calls:
     client = Recorder()
     told: list[int] = []
     answer = await embed_all(
-        client, numbers(count), batch_size=batch_size, answered=lambda answer, ms: told.append(len(answer.vectors))
+        client.embed,
+        numbers(count),
+        batch_size or client.most_texts,
+        answered=lambda answer, ms: told.append(len(answer.vectors)),
     )
     assert answer.vectors == tuple([float(number)] for number in range(count))
     assert answer.usage == Usage(count)
@@ -121,7 +124,11 @@ async def test_what_was_answered_is_not_asked_for_again() -> None:
 
     async def attempt() -> EmbeddingResponse:
         return await embed_all(
-            client, numbers(100), answers=answers, answered=lambda answer, ms: told.append(int(answer.vectors[0][0]))
+            client.embed,
+            numbers(100),
+            10,
+            answers=answers,
+            answered=lambda answer, ms: told.append(int(answer.vectors[0][0])),
         )
 
     with pytest.raises(errors.RateLimitError):

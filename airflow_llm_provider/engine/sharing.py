@@ -1,0 +1,154 @@
+"""Small pieces of state that several processes change: in Redis for all machines, in a file for the processes of one.
+
+A change is a pure function of the state and the time; it is applied as a whole, and whoever comes next sees it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.workflow.values import from_json, to_json
+
+if TYPE_CHECKING:
+    from airflow_llm_provider.config.caching import CacheSettings
+
+__all__ = ["Change", "FileState", "RedisState", "SharedState", "open_state"]
+
+ResultT = TypeVar("ResultT")
+
+Change = Callable[["dict[str, Any]", float], "tuple[dict[str, Any], ResultT]"]
+"""The state (empty at first) and the time in seconds to the next state and a result."""
+
+KEPT_SECONDS = 3600
+"""State that nobody has changed for this long is forgotten."""
+
+PREFIX = "llm-orchestrator:state:"
+"""Begins the keys in Redis."""
+
+
+class SharedState(Protocol):
+    """State by key."""
+
+    async def change(self, key: str, change: Change[ResultT]) -> ResultT:
+        """Apply a change, and give its result.
+
+        Args:
+            key: What is changed.
+            change: The change; it may be computed more than once.
+        """
+        ...  # pragma: no cover - protocol
+
+    async def aclose(self) -> None:
+        """Give connections back."""
+        ...  # pragma: no cover - protocol
+
+
+class FileState:
+    """State in a SQLite file, which all processes of a machine share; not on a network share.
+
+    Args:
+        path: The file; made when something is first kept in it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def change(self, key: str, change: Change[ResultT]) -> ResultT:
+        """Apply a change."""
+        return await asyncio.to_thread(self._change, key, change)
+
+    def _change(self, key: str, change: Change[ResultT]) -> ResultT:
+        if not self._path.exists():
+            state, result = change({}, time.time())
+            if not state:
+                return result
+        import sqlite3
+
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as database:
+            database.execute("PRAGMA journal_mode = WAL")
+            # What is lost when the machine goes down is not worth waiting for the disk.
+            database.execute("PRAGMA synchronous = OFF")
+            database.execute("CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, changed REAL)")
+            database.execute("BEGIN IMMEDIATE")
+            now = time.time()
+            found = database.execute(
+                "SELECT value FROM state WHERE key = ? AND changed > ?", (key, now - KEPT_SECONDS)
+            ).fetchone()
+            before: dict[str, Any] = from_json(found[0]) if found else {}
+            state, result = change(before, now)
+            if state != before:
+                database.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (key, to_json(state), now))
+            database.execute("COMMIT")
+            return result
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class RedisState:
+    """State in Redis; the time is the server's, so that machines need not agree on theirs.
+
+    Args:
+        url: The server, a secret.
+
+    Raises:
+        ConfigurationError: The client is not installed, or the URL is none.
+    """
+
+    def __init__(self, url: str) -> None:
+        from airflow_llm_provider.engine.cache import redis_client
+
+        self._redis = redis_client(url, pool_size=10)
+        # Calls of one process wait for each other here, and not for one that has to start again.
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def change(self, key: str, change: Change[ResultT]) -> ResultT:
+        """Apply a change; when another process was faster, to what that one has left."""
+        from redis.exceptions import WatchError
+
+        name = PREFIX + key
+        async with self._locks[key], self._redis.pipeline(transaction=True) as pipe:
+            while True:
+                await pipe.watch(name)
+                found = await pipe.get(name)
+                seconds, microseconds = await pipe.time()
+                before: dict[str, Any] = from_json(found) if found else {}
+                state, result = change(before, seconds + microseconds / 1e6)
+                if state == before:
+                    return result
+                pipe.multi()
+                pipe.set(name, to_json(state), ex=KEPT_SECONDS)
+                try:
+                    await pipe.execute()
+                except WatchError:
+                    continue
+                return result
+
+    async def aclose(self) -> None:
+        """Give connections back."""
+        await self._redis.aclose()
+
+
+def open_state(settings: CacheSettings, folder: Path) -> SharedState:
+    """Give the state that the settings ask for.
+
+    Args:
+        settings: The section ``cache``.
+        folder: Where a file is kept, if there is no Redis.
+
+    Raises:
+        ConfigurationError: Redis cannot be used.
+    """
+    if settings.type == "memory":
+        return FileState(folder / "state.sqlite")
+    if settings.url is None:
+        raise ConfigurationError("'cache.type: redis' needs 'cache.url'")
+    return RedisState(settings.url.get_secret_value())
