@@ -31,7 +31,13 @@ def get_provider_info() -> dict[str, Any]:
                 "tags": ["ai"],
             }
         ],
-        "operators": [{"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.operators.step"]}],
+        "operators": [
+            {
+                "integration-name": "LLM workflows",
+                "python-modules": ["airflow_llm_provider.operators.step", "airflow_llm_provider.operators.executors"],
+            }
+        ],
+        "task-decorators": [{"name": "llm", "class-name": "airflow_llm_provider.decorators.llm.llm_task"}],
         "hooks": [{"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.hooks.llm"]}],
         "connection-types": [
             _connection_type("llm_openai", "OpenAIHook", "LLM: OpenAI-compatible", "https://api.openai.com/v1"),

@@ -44,6 +44,8 @@ __all__ = [
     "WorkflowOperator",
     "WorkflowOutputsOperator",
     "WorkflowStepOperator",
+    "record",
+    "step_failure",
 ]
 
 SKIPPED_XCOM = "skipped"
@@ -133,6 +135,28 @@ def _secret(key: str) -> str | None:
     return value
 
 
+def record(ti: Any, result: StepResult) -> None:
+    """Leave a step's record and what it cost in the XComs of its task, whether it completed or failed.
+
+    Args:
+        ti: The task instance.
+        result: How the step ended.
+    """
+    ti.xcom_push(STEP_XCOM, result.record())
+    if result.usage is not None:
+        ti.xcom_push(USAGE_XCOM, result.usage.to_dict())
+
+
+def step_failure(result: StepResult) -> AirflowException:
+    """Give the exception of a task whose step has failed; what can never succeed is not tried again by Airflow either.
+
+    Args:
+        result: How the step ended.
+    """
+    failure = AirflowFailException if isinstance(result.exception, HOPELESS) else AirflowException
+    return failure(f"step {result.step_id!r} failed: {result.error}")
+
+
 class WorkflowOperator(BaseOperator):
     """What the operators of one workflow share; it has no ``__init__``, because Airflow wraps each one at some cost."""
 
@@ -218,18 +242,14 @@ class WorkflowStepOperator(WorkflowOperator):
         if result.state == "skipped":
             raise AirflowSkipException(self._why_skipped())
         ti = context["ti"]
-        ti.xcom_push(STEP_XCOM, result.record())
-        if result.usage is not None:
-            ti.xcom_push(USAGE_XCOM, result.usage.to_dict())
+        record(ti, result)
         if result.state == "failed":
-            # What can never succeed is not tried again by Airflow either.
             hopeless = isinstance(result.exception, HOPELESS)
             if self.step.continues and (hopeless or ti.try_number > ti.max_tries):
                 # To Airflow it is a success, because only so the tasks behind it run and the run succeeds.
                 self.log.error("Step %s failed, and the run continues: %s", self.step.id, result.error)
                 return dict(result.outputs)
-            failure = AirflowFailException if hopeless else AirflowException
-            raise failure(f"step {self.step.id!r} failed: {result.error}") from result.exception
+            raise step_failure(result) from result.exception
         return dict(result.outputs)
 
     def _why_skipped(self) -> str:

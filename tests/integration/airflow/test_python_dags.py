@@ -1,0 +1,66 @@
+"""DAGs that are written in Python: the operators and the decorator."""
+
+from __future__ import annotations
+
+import re
+
+from airflow_llm_provider.cli.airflow_api import DagRun
+from tests.conftest import REPOSITORY
+from tests.integration.airflow.conftest import AirflowStand, until
+
+DAG = """
+from airflow.sdk import DAG, task
+
+from airflow_llm_provider.operators.executors import EmbedOperator, EvaluateOperator, LLMOperator, VectorSearchOperator
+
+OPENAI = {"provider": "openai", "model": "gpt-4o-mini"}
+PERSON = {"type": "object", "properties": {"name": {"type": "string"}}, "required": ["name"], "additionalProperties": False}
+
+with DAG("python_authors", params={"topic": "tea {{ 1 }} ${{ inputs.x }}"}):
+    ask = LLMOperator(task_id="ask", prompt="What is {{ params.topic }}?", options={"max_tokens": 100}, **OPENAI)
+
+    @task.llm(system="Be brief.", tries=2, try_timeout="30s", **OPENAI)
+    def shorter(answer):
+        return "Shorter, {{ please }}: " + answer
+
+    short = shorter(ask.output)
+    person = LLMOperator(task_id="person", prompt="Who?", output_schema=PERSON, **OPENAI)
+    vectors = EmbedOperator(task_id="vectors", provider="scripted", model="m", input=["a", "b"], dimensions=8)
+    near = VectorSearchOperator(task_id="near", index="none", query=[1.0, 2.0])
+    score = EvaluateOperator(task_id="score", response=short, metrics=["contains"], options={"settings": {"contains": ["Shorter"]}})
+    wrong = LLMOperator(task_id="wrong", prompt="x", options={"tempreature": 1}, **OPENAI)
+"""
+
+
+def run_of(stand: AirflowStand, dag_id: str, text: str) -> DagRun:
+    (stand.dags_folder / f"{dag_id}.py").write_text(text)
+    until(lambda: stand.api.dag(dag_id), lambda: str(stand.api.import_errors()), 90)
+    return stand.run(dag_id)
+
+
+def test_the_example_of_the_docs(airflow_stand: AirflowStand) -> None:
+    page = (REPOSITORY / "docs" / "python.md").read_text()
+    example = re.search(r"```python\n(.*?)```", page, re.DOTALL)
+    assert example
+    run = run_of(airflow_stand, "reviews", example[1])
+    assert run.state == "success"
+    assert airflow_stand.api.xcom(run, "polite") == 1
+
+
+def test_operators_and_the_decorator(airflow_stand: AirflowStand) -> None:
+    api = airflow_stand.api
+    run = run_of(airflow_stand, "python_authors", DAG)
+    states = {task.task_id: task.state for task in api.task_instances(run)}
+    assert states.pop("wrong") == "failed"
+    assert set(states.values()) == {"success"}, states
+    answer = api.xcom(run, "ask")
+    # What a template gives is data, for Airflow and for the workflow language.
+    assert "What is tea {{ 1 }} ${{ inputs.x }}?" in answer
+    assert api.xcom(run, "ask", "llm_usage")["calls"] == 1
+    assert api.xcom(run, "ask", "outputs")["model"] == "gpt-4o-mini"
+    assert "Shorter, {{ please }}: [gpt-4o-mini" in api.xcom(run, "shorter")
+    assert api.xcom(run, "person") == {"name": "name"}
+    assert [len(vector) for vector in api.xcom(run, "vectors")] == [8, 8]
+    assert api.xcom(run, "near") == []
+    assert api.xcom(run, "score") == 1
+    assert "tempreature" in api.xcom(run, "wrong", "step")["error"]
