@@ -156,6 +156,7 @@ def _task(found: _Definitions, inputs: Mapping[str, Schema]) -> Schema:
             continue
         given = inputs[name]
         own = _with_templates(given)
+        own |= {v1.in_camel_case(key): schema for key, schema in own.items()}
         if find_executor(name).has_template:
             own[TEMPLATE_KEY] = {"type": "object"}
         nested = {**config, "properties": {**config["properties"], **own}}

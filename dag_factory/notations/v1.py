@@ -138,6 +138,29 @@ TypeOrOutput = Annotated[
 ]
 
 
+def _by_name(value: Any) -> Any:
+    return (
+        dict.fromkeys(value, "any")
+        if isinstance(value, list) and all(isinstance(name, str) for name in value)
+        else value
+    )
+
+
+TaskOutputs = Annotated[
+    dict[str, TypeOrOutput],
+    BeforeValidator(_by_name),
+    json_type(
+        {
+            "anyOf": [
+                {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"x-ref": "task output"}]}},
+                {"type": "array", "items": {"type": "string"}},
+            ]
+        }
+    ),
+]
+"""Names of outputs with their types, or the names alone."""
+
+
 class Task(Model):
     """One entry of ``spec.tasks``."""
 
@@ -150,7 +173,7 @@ class Task(Model):
     after: TextList = Field(default_factory=list)
     condition: Scalar = None
     inputs: dict[str, Any] = Field(default_factory=dict)
-    outputs: dict[str, TypeOrOutput] = Field(default_factory=dict)
+    outputs: TaskOutputs = Field(default_factory=dict)
     retry: RetryModel | None = None
     retry_policy: RetryModel | None = Field(default=None, alias="retryPolicy")
     timeout: Duration | None = None
@@ -389,6 +412,8 @@ def _read_task(data: Mapping[str, Any], location: DocumentPath, shared: Config, 
                 check_provider(asked["provider"], place, problems, executor=name)
     if name == TOOL:
         inputs, locations = {"parameters": inputs}, {"parameters": (*location, "inputs")}
+    elif executor is not None:
+        inputs, locations = _in_our_words(inputs, locations, executor)
     inputs = {**implied, **inputs}
     template = None
     if executor is not None and executor.has_template:
@@ -470,6 +495,33 @@ def _flatten(
             inputs[name] = value
             locations[name] = (*location, "config", name)
     return inputs, locations, model or TaskConfig()
+
+
+def in_camel_case(name: str) -> str:
+    """Write an input's name as this notation writes its keys: ``maxTokens`` for ``max_tokens``.
+
+    Args:
+        name: The name of an executor's input.
+    """
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
+
+
+def _in_our_words(
+    inputs: dict[str, Any], locations: dict[str, DocumentPath], executor: type[Executor[Any]]
+) -> tuple[dict[str, Any], dict[str, DocumentPath]]:
+    """Read the inputs that are written in camel case by their own names."""
+    words = {
+        in_camel_case(name): name
+        for name in executor.Inputs.model_fields
+        if "_" in name.strip("_") and name not in inputs
+    }
+    if not words.keys() & inputs.keys():
+        return inputs, locations
+    return (
+        {words.get(name, name): value for name, value in inputs.items()},
+        {words.get(name, name): place for name, place in locations.items()},
+    )
 
 
 def _bind_outputs(
