@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--offline",
         action="store_true",
-        help="let the scripted provider and the local vector store answer for all others: no key, no network, no cost",
+        help="let the scripted provider and the local vector store answer for all others: no key, no cost",
     )
     answers = parser.add_mutually_exclusive_group()
     answers.add_argument("--record", metavar="FILE", type=Path, help="keep the models' answers in a cassette file")

@@ -498,7 +498,14 @@ def _event(given: Any, location: DocumentPath, name: str, problems: Problems) ->
     executor = executor_of(str(kind), (*location, "executor" if model.type == "custom" else "type"), problems)
     if executor is None:
         return None
-    read_executor_inputs(executor, inputs, location, problems)
+    locations: dict[str, DocumentPath] = {key: (*location, key) for key in inputs}
+    nested = inputs.get("inputs")
+    if isinstance(nested, dict) and "inputs" not in executor.Inputs.model_fields:
+        # As a task of v1 has them.
+        del inputs["inputs"], locations["inputs"]
+        inputs |= nested
+        locations |= {key: (*location, "inputs", key) for key in nested}
+    read_executor_inputs(executor, inputs, location, problems, locations=locations)
     return Step(
         id=name,
         task_id=slug(name),
@@ -510,7 +517,7 @@ def _event(given: Any, location: DocumentPath, name: str, problems: Problems) ->
         retry=model.retry.retry() if model.retry else None,
         timeout=model.timeout_seconds,
         location=location,
-        input_locations={key: (*location, key) for key in inputs},
+        input_locations=locations,
     )
 
 
