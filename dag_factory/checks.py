@@ -72,7 +72,7 @@ def check(workflow: Workflow, problems: Problems) -> Workflow:
             walk.look_at(replace(text, names=walk.names_with_inputs(text.names)), step)
     for text in _event_texts(workflow):
         walk.look_at(text)
-    workflow = walk.workflow_with_inputs()
+    workflow = walk.completed()
     _check_schedule(workflow, problems)
     _check_granularity(workflow, problems)
     return workflow
@@ -249,6 +249,14 @@ def _gives_text(step: Step) -> bool:
         return False
 
 
+def _outputs_of(step: Step) -> tuple[str, ...]:
+    """Give the names of all that a step's executor gives, whether the step names it or not."""
+    try:
+        return find_executor(step.executor).outputs
+    except ConfigurationError:
+        return ()
+
+
 class _References:
     """Looks at every reference of one workflow."""
 
@@ -258,6 +266,7 @@ class _References:
         self._problems = problems
         self._declared = {item.name for item in workflow.inputs}
         self._implied: dict[str, None] = {}
+        self._wanted: dict[str, dict[str, str]] = {}
         self._unnamed = _Unnamed(workflow)
 
     def look_at(self, text: SourceText, step: Step | None = None) -> None:
@@ -278,11 +287,16 @@ class _References:
         """Give the names, those of the inputs found so far included."""
         return names.knowing(self._implied)
 
-    def workflow_with_inputs(self) -> Workflow:
-        """Give the workflow with the inputs that the references imply, if it declares none."""
-        if self._workflow.declares_inputs:
-            return self._workflow
-        return replace(self._workflow, inputs=tuple(Input(name) for name in self._implied))
+    def completed(self) -> Workflow:
+        """Give the workflow with what its references imply: inputs, if it declares none, and outputs that steps do not name."""
+        workflow = self._workflow
+        if not workflow.declares_inputs:
+            workflow = replace(workflow, inputs=tuple(Input(name) for name in self._implied))
+        return replace(workflow, steps=tuple(map(self._with_outputs, workflow.steps))) if self._wanted else workflow
+
+    def _with_outputs(self, step: Step) -> Step:
+        wanted = self._wanted.get(step.id)
+        return replace(step, outputs={**step.outputs, **wanted}, undeclared=frozenset(wanted)) if wanted else step
 
     def _check(self, reference: Reference, place: DocumentPath, names: Names, step: Step | None) -> None:
         target = names.locate(reference.path)
@@ -301,7 +315,9 @@ class _References:
             )
         elif target.kind == "unknown_output" and target.step is not None:
             other = names.steps[target.step]
-            if _gives_text(other):
+            if target.name in _outputs_of(other):
+                self._wanted.setdefault(other.id, {})[target.name] = target.name
+            elif _gives_text(other):
                 fields = STEP_FIELDS if reference.path[0] == "tasks" else ()
                 error(
                     f"{written!r} names an output {target.name!r}, which step {other.id!r} does not have",

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import core_schema
 
-from airflow_llm_provider.workflow.durations import parse_duration
+from airflow_llm_provider.workflow.durations import DURATION_TEXT, parse_duration
 
 __all__ = ["LONGEST", "Delay", "Duration", "Model", "Moment", "Scalar", "Text", "TextList", "free_keys", "json_type"]
 
@@ -97,7 +97,6 @@ def _listed(value: Any) -> Any:
 
 
 _TEXT = {"type": ["string", "number"], "minLength": 1}
-_DURATION = {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*(ms|s|m|h|d)?\s*$"}
 
 
 def json_type(schema: dict[str, Any]) -> WithJsonSchema:
@@ -120,7 +119,7 @@ Delay = Annotated[
     float,
     BeforeValidator(parse_duration),
     AfterValidator(_bounded),
-    json_type({"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST}, _DURATION]}),
+    json_type({"anyOf": [{"type": "number", "minimum": 0, "maximum": LONGEST}, DURATION_TEXT]}),
 ]
 """Seconds to wait, 0 to 24 hours, written as a number of them or with a unit."""
 
@@ -128,7 +127,7 @@ Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
     AfterValidator(_limit),
-    json_type({"anyOf": [{"type": "number", "minimum": 1, "maximum": LONGEST}, _DURATION]}),
+    json_type({"anyOf": [{"type": "number", "minimum": 1, "maximum": LONGEST}, DURATION_TEXT]}),
 ]
 """Seconds that something may take, 1 second to 24 hours, written as a number of them or with a unit."""
 

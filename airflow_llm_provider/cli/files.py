@@ -41,7 +41,7 @@ def one_workflow(path: str, name: str | None) -> Workflow | None:
         name: Which of the file's workflows; None when it holds only one.
 
     Returns:
-        The workflow; None when the file has errors, which were reported.
+        The workflow; None when it has errors, which were reported, with those of the file's other documents.
 
     Raises:
         ConfigurationError: There is no such file or workflow, or the file holds several and none is named.
@@ -51,9 +51,10 @@ def one_workflow(path: str, name: str | None) -> Workflow | None:
     [file] = expand(path)
     result = read_file(file)
     report(result.diagnostics)
-    if result.errors:
-        return None
     names = [workflow.name for workflow in result.workflows]
+    # The errors of another document of the file are not this one's.
+    if result.errors and name not in names:
+        return None
     if name is None and len(names) == 1:
         return result.workflows[0]
     if name in names:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.workflow.durations import parse_duration
+from airflow_llm_provider.workflow.durations import PositiveDuration
 
 __all__ = ["CacheSettings"]
 
@@ -27,7 +27,7 @@ class CacheSettings(BaseModel):
     type: Literal["memory", "redis"] = "memory"
     url: SecretStr | None = None
     pool_size: int = Field(default=10, ge=1)
-    ttl: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] = 3600.0
+    ttl: PositiveDuration = 3600.0
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

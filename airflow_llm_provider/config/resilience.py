@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
-from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.workflow.durations import parse_duration
+from airflow_llm_provider.workflow.durations import PositiveDuration
 
 __all__ = ["CircuitBreaker", "RateLimit"]
 
@@ -26,7 +25,7 @@ class CircuitBreaker(BaseModel):
 
     enabled: bool = True
     failure_threshold: int = Field(default=5, ge=1)
-    timeout: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] = 60.0
+    timeout: PositiveDuration = 60.0
 
 
 class RateLimit(BaseModel):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, Field
 
 from airflow_llm_provider.engine.approval import Question
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.errors import ApprovalRejected
 from airflow_llm_provider.executors.llm import OptionalText, Text
-from airflow_llm_provider.workflow.durations import parse_duration
+from airflow_llm_provider.workflow.durations import PositiveDuration
 
 __all__ = ["Approval", "ApprovalInputs"]
 
@@ -31,7 +31,7 @@ class ApprovalInputs(Inputs):
     message: Text = Field(validation_alias=AliasChoices("message", "prompt", "subject"), min_length=1)
     details: OptionalText = None
     approvers: list[str] = Field(default_factory=list)
-    timeout: Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=365 * 86400)] | None = None
+    timeout: Annotated[PositiveDuration, Field(le=365 * 86400)] | None = None
     default: Literal["approve", "reject"] | None = None
     on_reject: Literal["fail", "continue"] = "fail"
 

@@ -15,7 +15,7 @@ from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.errors import ContentFilterError, InvalidOutput, SchemaMismatch
 from airflow_llm_provider.executors.asking import Answerer, Remembered, ask_in_turn
 from airflow_llm_provider.json_schema import JSONSchema, misfits, told
-from airflow_llm_provider.workflow.durations import parse_duration
+from airflow_llm_provider.workflow.durations import PositiveDuration
 from airflow_llm_provider.workflow.values import to_text
 
 __all__ = ["LLM", "LLMInputs"]
@@ -45,7 +45,7 @@ class Caching(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    ttl: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] | None = None
+    ttl: PositiveDuration | None = None
 
 
 class LLMInputs(Inputs):

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 from urllib.parse import quote
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.clients.objects import ObjectStore, ObjectUrl, StoredObject
@@ -193,14 +193,14 @@ class UploadInputs(_StorageInputs):
         url: The object's URL; instead of ``bucket``.
         bucket: The URL that the object is to be below.
         key: Its path from there; ``<run id>/<step id>.json`` (``.txt`` for a text) when absent, which is the same in every try.
-        data: What to write: a text as it is, everything else as JSON.
+        data: What to write, also as ``content``: a text as it is, everything else as JSON.
         content_type: The object's media type, where the store keeps one; by default that of text or of JSON.
     """
 
     url: Url | None = None
     bucket: Url | None = None
     key: str | None = Field(default=None, min_length=1)
-    data: Any
+    data: Any = Field(validation_alias=AliasChoices("data", "content"))
     content_type: str | None = Field(default=None, pattern=r"^[\w.+-]+/[\w.+-]+(\s*;.*)?$")
 
     @model_validator(mode="after")

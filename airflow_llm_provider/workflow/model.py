@@ -151,6 +151,7 @@ class Step:
         executor: Name of the executor, as registered under ``airflow_llm_provider.executors``.
         inputs: The executor's inputs; texts may be templates.
         outputs: Name in the workflow to the executor's output that it stands for; the first is the primary output.
+        undeclared: Names among them that the file does not give, but refers to by the step: they have no meaning by themselves.
         depends_on: Ids of the steps that must end before, and whose failure or skip matters.
         after: Ids of the steps that must end before, whatever becomes of them.
         condition: Runs the step only when true; None means always.
@@ -184,6 +185,7 @@ class Step:
     airflow: Mapping[str, Any] = field(default_factory=dict)
     location: DocumentPath = ()
     input_locations: Mapping[str, DocumentPath] = field(default_factory=dict)
+    undeclared: frozenset[str] = frozenset()
 
     @property
     def wanted(self) -> tuple[Gate, ...]:
@@ -191,6 +193,11 @@ class Step:
         if self.condition is None:
             return self.gates
         return (*self.gates, Gate(self.condition, location=(*self.location, "condition")))
+
+    @property
+    def declared_outputs(self) -> dict[str, str]:
+        """Those of the outputs that the file gives, or that a step has without saying so."""
+        return {name: key for name, key in self.outputs.items() if name not in self.undeclared}
 
     @property
     def primary_output(self) -> str:

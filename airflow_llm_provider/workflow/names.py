@@ -81,7 +81,7 @@ class Names:
         self._local: frozenset[str] = frozenset()
         self._declaring: dict[str, list[str]] = {}
         for step in self.steps.values():
-            for name in step.outputs:
+            for name in step.declared_outputs:
                 self._declaring.setdefault(name, []).append(step.id)
 
     def with_local(self, names: Iterable[str]) -> Names:

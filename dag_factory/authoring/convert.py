@@ -334,23 +334,24 @@ def _retry(
 def _step_output(step: Step) -> Any:
     """Write a step's outputs: by position where that says it, else each with what it stands for."""
     given = find_executor(step.executor).outputs
-    names = [*step.outputs]
-    if step.outputs == {DEFAULT_OUTPUT: given[0]}:
+    declared = step.declared_outputs
+    names = [*declared]
+    if declared == {DEFAULT_OUTPUT: given[0]}:
         return None
-    if tuple(step.outputs.values()) == given[: len(names)]:
+    if tuple(declared.values()) == given[: len(names)]:
         return names[0] if len(names) == 1 else names
-    return dict(step.outputs)
+    return declared
 
 
 def _task_outputs(step: Step) -> dict[str, Any] | None:
     """Write a task's outputs: by the executor's names and one of one's own where that says it, else with ``from``."""
-    given = find_executor(step.executor).outputs
-    if tuple(step.outputs.items()) == tuple((name, name) for name in given):
+    given, declared = find_executor(step.executor).outputs, step.declared_outputs
+    if tuple(declared.items()) == tuple((name, name) for name in given):
         return None
-    primary = [name for name, key in step.outputs.items() if key == given[0]]
+    primary = [name for name, key in declared.items() if key == given[0]]
     # One name that the executor does not know stands for its first output.
     simple = primary[0] if len(primary) == 1 and primary[0] not in given else None
-    return {name: "any" if name in (key, simple) else {"from": key} for name, key in step.outputs.items()}
+    return {name: "any" if name in (key, simple) else {"from": key} for name, key in declared.items()}
 
 
 def _ending(workflow: Workflow, retry: Any, timeout_key: str, timeout: Any) -> dict[str, Any]:
