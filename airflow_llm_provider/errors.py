@@ -14,6 +14,7 @@
         ├── InvalidOutput           an answer arrived but is not what was asked for
         │   └── SchemaMismatch      it does not meet the step's output_schema; the next try tells the model so
         ├── ItemsFailed             items of a fan-out failed
+        ├── Postponed               the next try is due only after a long wait, which is not spent in this process
         ├── WorkflowFailed          a workflow that a step runs failed
         ├── ApprovalRejected        a person said no
         ├── AssertionFailed         an `orchestrator:assert` step found its condition false
@@ -48,6 +49,7 @@ __all__ = [
     "LLMProviderError",
     "ModelNotFound",
     "PolicyViolation",
+    "Postponed",
     "RateLimitError",
     "SchemaMismatch",
     "ServiceUnavailable",
@@ -129,6 +131,10 @@ class SchemaMismatch(InvalidOutput):
 
 class ItemsFailed(StepError):
     """Items of a fan-out failed; the others are done."""
+
+
+class Postponed(StepError):
+    """What a step runs is to be tried again, but only after a long wait: its ``retry_after``."""
 
 
 class WorkflowFailed(StepError):

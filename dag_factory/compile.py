@@ -23,6 +23,7 @@ from airflow_llm_provider.operators.fan_out import (
     Mapped,
 )
 from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputsOperator, WorkflowStepOperator
+from airflow_llm_provider.operators.tries import retry_arguments
 from airflow_llm_provider.operators.workflow import WorkflowRunOperator
 from airflow_llm_provider.policy import WORKFLOW_FILE
 from airflow_llm_provider.workflow.graph import Graph
@@ -152,7 +153,8 @@ def _task(
 ) -> tuple[WorkflowStepOperator, WorkflowStepOperator]:
     """Make the task of a step, which is both the first and the last of the step."""
     operator = OPERATORS.get(step.executor, WorkflowStepOperator)
-    task = operator(step=step, workflow=workflow, **_arguments(defaults, step.airflow))
+    settings = _arguments(defaults, step.airflow)
+    task = operator(step=step, workflow=workflow, **{**settings, **retry_arguments(step, settings.get("retries"))})
     return task, task
 
 
@@ -189,7 +191,7 @@ def _add_items(
         dag=dag,
         mapped=Mapped(step, workflow),
         max_active_tis_per_dagrun=int(step.inputs.get("max_concurrency") or most),
-        **settings,
+        **{**settings, **retry_arguments(step, settings.get("retries"))},
     ).expand(chunk=items.output)
     collect.set_upstream([items, mapped])
 

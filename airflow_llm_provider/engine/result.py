@@ -27,6 +27,7 @@ class StepResult:
         usage: What the model calls cost; None for a step that asks no model.
         config: The step's resolved settings, for ``tasks.<id>.config``.
         exception: The error itself, for a caller that raises it again.
+        postponed: Seconds until it is to be tried again, by whoever ran it; None when it has ended for good.
     """
 
     step_id: str
@@ -38,6 +39,7 @@ class StepResult:
     usage: StepUsage | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     exception: Exception | None = field(default=None, repr=False, compare=False)
+    postponed: float | None = None
 
     def record(self) -> dict[str, Any]:
         """Give everything but the outputs as plain JSON, for ``tasks.<id>.…`` and for people."""

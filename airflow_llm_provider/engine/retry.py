@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable
 
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity.stop import stop_base
 
 from airflow_llm_provider.errors import (
     AuthenticationError,
@@ -42,13 +43,20 @@ LONGEST_WAIT = 3600.0
 
 
 def retrying(
-    retry: Retry, before_sleep: Callable[[int, BaseException, float], None], *, waits: bool = True
+    retry: Retry,
+    before_sleep: Callable[[int, BaseException, float], None],
+    *,
+    tried: int = 0,
+    postpone: Callable[[float], bool] = lambda wait: False,
+    waits: bool = True,
 ) -> AsyncRetrying:
     """Make the loop that a step's tries run in.
 
     Args:
         retry: The rule.
         before_sleep: Called with the number of the failed try (from 1), its error and the wait in seconds.
+        tried: Tries that were made before, which count.
+        postpone: Told of the seconds until the next try; says whether to leave it to others, and end here with the error.
         waits: Whether to wait at all between tries.
 
     Returns:
@@ -69,22 +77,32 @@ def retrying(
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, StepError) and error.retry_after is not None:
             return error.retry_after
-        delay = retry.delay(state.attempt_number)
+        delay = retry.delay(tried + state.attempt_number)
         return random.uniform(delay / 2, delay) if retry.jitter else delay
 
     def report(state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome else None
         if error is not None and state.next_action is not None:
-            before_sleep(state.attempt_number, error, state.next_action.sleep)
+            before_sleep(tried + state.attempt_number, error, state.next_action.sleep)
 
     return AsyncRetrying(
-        stop=stop_after_attempt(retry.max_attempts),
+        stop=stop_after_attempt(retry.max_attempts - tried) | _StopWhen(postpone),
         wait=wait,
         retry=retry_if_exception(worth_another),
         sleep=asyncio.sleep if waits else _at_once,
         before_sleep=report,
         reraise=True,
     )
+
+
+class _StopWhen(stop_base):
+    """Stops when a function of the seconds until the next try says so."""
+
+    def __init__(self, stops: Callable[[float], bool]) -> None:
+        self._stops = stops
+
+    def __call__(self, state: RetryCallState) -> bool:
+        return self._stops(state.upcoming_sleep)
 
 
 async def _at_once(seconds: float) -> None:

@@ -101,6 +101,10 @@ class Runtime:
         checkpoint: Keeps the answers that a step has paid for until it ends, so that another process which takes the step over does
             not pay for them again; None where there is nothing that outlives the process.
         rehearsal: How the run is rehearsed; None for a run that counts.
+
+    Attributes:
+        longest_wait: Most seconds to wait here between two tries of a step; a step that has to wait longer is postponed. None
+            where nobody would come back to it.
     """
 
     def __init__(
@@ -125,6 +129,7 @@ class Runtime:
         self.ask = ask
         self.checkpoint = checkpoint
         self.rehearsal = rehearsal
+        self.longest_wait: float | None = None
         self._clients = clients or Clients()
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials
         self.find_connection: ConnectionLookup = no_connection

@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from airflow_llm_provider.accounting.usage import StepUsage
 from airflow_llm_provider.clients.failures import knowing
 from airflow_llm_provider.engine.executor import Executor, StepContext, find_executor
 from airflow_llm_provider.engine.masking import hide
@@ -21,7 +22,7 @@ from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.retry import retrying
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Scope
-from airflow_llm_provider.errors import InvalidRequest, TimeoutError
+from airflow_llm_provider.errors import InvalidRequest, Postponed, TimeoutError
 from airflow_llm_provider.workflow.conditions import parse_condition
 from airflow_llm_provider.workflow.model import Step
 from airflow_llm_provider.workflow.templates import render
@@ -65,7 +66,13 @@ def is_wanted(step: Step, scope: Scope) -> bool:
 
 
 async def run_step(
-    step: Step, scope: Scope, runtime: Runtime, *, when_cancelled: Callable[[StepResult], None] | None = None
+    step: Step,
+    scope: Scope,
+    runtime: Runtime,
+    *,
+    when_cancelled: Callable[[StepResult], None] | None = None,
+    tried: int = 0,
+    spent: StepUsage | None = None,
 ) -> StepResult:
     """Run one step to its end: condition, inputs, tries, outputs.
 
@@ -74,13 +81,18 @@ async def run_step(
         scope: What its references resolve to; the steps it waits for have ended.
         runtime: Clients, settings and the observer.
         when_cancelled: Takes the result of a step that is cancelled, which raises.
+        tried: Tries that were made before the step was postponed.
+        spent: What those cost.
 
     Returns:
         The result, whether completed, failed or skipped; only being cancelled raises.
     """
     secrets: set[str] = set()
+    meter = Meter()
+    if spent is not None:
+        meter.add(spent)
     with knowing(secrets):
-        return await _run(step, scope.noting_secrets(secrets), runtime, secrets, when_cancelled)
+        return await _run(step, scope.noting_secrets(secrets), runtime, secrets, when_cancelled, meter, tried)
 
 
 async def _run(
@@ -89,10 +101,12 @@ async def _run(
     runtime: Runtime,
     secrets: set[str],
     when_cancelled: Callable[[StepResult], None] | None,
+    meter: Meter,
+    tried: int,
 ) -> StepResult:
     started = time.perf_counter()
-    meter = Meter()
-    attempts = 0
+    attempts = tried
+    postponed: float | None = None
     outputs: Mapping[str, Any] = {}
     failure: Exception | None = None
     config: Mapping[str, Any] = {}
@@ -124,9 +138,23 @@ async def _run(
         def before_sleep(attempt: int, error: BaseException, wait: float) -> None:
             runtime.observer.step_retrying(step, attempt, hide(f"{type(error).__name__}: {error}", secrets), wait)
 
-        async for attempt in retrying(step.retry or runtime.settings.retry, before_sleep, waits=not runtime.rehearsal):
+        def postpone(wait: float) -> bool:
+            nonlocal postponed
+            if runtime.longest_wait is None or wait <= runtime.longest_wait:
+                return False
+            postponed = wait
+            return True
+
+        tries = retrying(
+            step.retry or runtime.settings.retry,
+            before_sleep,
+            tried=tried,
+            postpone=postpone,
+            waits=not runtime.rehearsal,
+        )
+        async for attempt in tries:
             with attempt:
-                attempts = attempt.retry_state.attempt_number
+                attempts = tried + attempt.retry_state.attempt_number
                 context = StepContext(step, scope, runtime, meter, attempts, secrets, kept)
                 outputs = await _one_try(executor, inputs, context, timeout)
     except asyncio.CancelledError:
@@ -146,6 +174,8 @@ async def _run(
         raise
     except Exception as error:
         failure = error
+        if isinstance(error, Postponed):
+            postponed = error.retry_after
     result = StepResult(
         step.id,
         state="completed" if failure is None else "failed",
@@ -159,8 +189,12 @@ async def _run(
         usage=meter.total(attempts),
         config=config,
         exception=failure,
+        postponed=postponed,
     )
-    runtime.observer.step_finished(step, result)
+    if postponed is None:
+        runtime.observer.step_finished(step, result)
+    else:
+        runtime.observer.step_retrying(step, attempts, str(result.error), postponed)
     return result
 
 

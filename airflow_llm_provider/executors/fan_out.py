@@ -14,12 +14,13 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
+from airflow_llm_provider.accounting.usage import StepUsage
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Scope
 from airflow_llm_provider.engine.step import run_step
-from airflow_llm_provider.errors import InvalidRequest, ItemsFailed
+from airflow_llm_provider.errors import InvalidRequest, ItemsFailed, Postponed
 from airflow_llm_provider.workflow.model import Step
 
 __all__ = ["FanOut", "FanOutInputs", "collect", "listed", "run_item"]
@@ -59,6 +60,7 @@ class FanOut(Executor[FanOutInputs]):
         Raises:
             InvalidRequest: The items are no list.
             ItemsFailed: Items failed, and ``on_item_error`` is ``fail``. What the others gave is kept for the next try.
+            Postponed: Items have to wait for long.
         """
         template = context.step.template
         assert template is not None
@@ -79,6 +81,13 @@ class FanOut(Executor[FanOutInputs]):
 
         waiting = [run(index, item) for index, item in enumerate(items) if index not in ended]
         await asyncio.gather(*waiting)
+        waits = [result.postponed for result in failed.values() if result.postponed is not None]
+        if waits and (len(waits) == len(failed) or inputs.on_item_error != "fail"):
+            first = next(result for result in failed.values() if result.postponed is not None)
+            raise Postponed(
+                f"{len(waits)} of {len(items)} items have to wait, the first because of {first.error}",
+                retry_after=max(waits),
+            )
         return collect(template, len(items), {**ended, **failed}, inputs.on_item_error)
 
 
@@ -98,7 +107,16 @@ def listed(items: Any) -> list[Any]:
     return items
 
 
-async def run_item(step: Step, index: int, item: Any, scope: Scope, runtime: Runtime) -> StepResult:
+async def run_item(
+    step: Step,
+    index: int,
+    item: Any,
+    scope: Scope,
+    runtime: Runtime,
+    *,
+    tried: int = 0,
+    spent: StepUsage | None = None,
+) -> StepResult:
     """Run the template of a fan-out for one item.
 
     Args:
@@ -107,10 +125,12 @@ async def run_item(step: Step, index: int, item: Any, scope: Scope, runtime: Run
         item: The item.
         scope: What the references of the fan-out resolve to.
         runtime: Clients, settings and the observer.
+        tried: Tries that were made for it before it was postponed.
+        spent: What those cost.
     """
     assert step.template is not None
     numbered = replace(step.template, id=f"{step.id}[{index}]")
-    return await run_step(numbered, scope.with_local(item=item, index=index), runtime)
+    return await run_step(numbered, scope.with_local(item=item, index=index), runtime, tried=tried, spent=spent)
 
 
 def collect(template: Step, total: int, ended: Mapping[int, StepResult], on_item_error: OnItemError) -> dict[str, Any]:

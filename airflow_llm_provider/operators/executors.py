@@ -16,6 +16,7 @@ from airflow_llm_provider.engine.run import step_scope
 from airflow_llm_provider.engine.scope import Run
 from airflow_llm_provider.engine.step import run_step
 from airflow_llm_provider.operators.step import WorkflowOperator, record, step_failure
+from airflow_llm_provider.operators.tries import MODEL_STEPS, TaskTries, waiting_arguments
 from airflow_llm_provider.workflow.durations import parse_duration
 from airflow_llm_provider.workflow.model import Retry, Source, Step, Workflow
 
@@ -67,6 +68,9 @@ class ExecutorOperator(WorkflowOperator):
         self.inputs = {name: value for name, value in inputs.items() if value is not None}
         self.tries = tries
         self.try_timeout = try_timeout
+        if self.step_type in MODEL_STEPS and self.retry_policy is None:
+            for name, value in waiting_arguments(self.retries or 0, tries or Retry().max_attempts).items():
+                setattr(self, name, value)
 
     def execute(self, context: Context) -> Any:
         """Run the executor; its first output is the task's XCom, all of them are the XCom ``outputs``.
@@ -74,10 +78,14 @@ class ExecutorOperator(WorkflowOperator):
         Raises:
             AirflowException: It failed; what it cost is in the XCom ``llm_usage`` all the same.
         """
-        result = asyncio.run(self._run(context))
+        tries = TaskTries.of(context, self.policy)
+        result = asyncio.run(self._run(context, tries))
+        if result.postponed is not None:
+            raise tries.later(result) from result.exception
         record(context["ti"], result)
         if result.state == "failed":
             raise step_failure(result) from result.exception
+        tries.forget()
         context["ti"].xcom_push(OUTPUTS_XCOM, dict(result.outputs))
         return next(iter(result.outputs.values()))
 
@@ -93,11 +101,12 @@ class ExecutorOperator(WorkflowOperator):
             timeout=None if self.try_timeout is None else parse_duration(self.try_timeout),
         )
 
-    async def _run(self, context: Context) -> StepResult:
+    async def _run(self, context: Context, tries: TaskTries) -> StepResult:
         dag_run, step = context["dag_run"], self._step()
         name = context["ti"].dag_id
         self.workflow = Workflow(name=name, dag_id=name, steps=(step,), source=Source(None, "", 0, "steps"))
         async with self.runtime(context) as runtime:
+            runtime.longest_wait = tries.longest_wait
             run = Run(
                 id=dag_run.run_id,
                 started_at=dag_run.run_after.isoformat(),
@@ -105,7 +114,7 @@ class ExecutorOperator(WorkflowOperator):
                 environment=runtime.settings.environment,
             )
             scope = step_scope(self.workflow, self.inputs, run, _NoResults(), runtime)
-            return await run_step(step, scope, runtime)
+            return await run_step(step, scope, runtime, tried=tries.tried, spent=tries.spent)
 
 
 class LLMOperator(ExecutorOperator):

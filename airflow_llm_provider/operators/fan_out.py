@@ -27,6 +27,7 @@ from airflow_llm_provider.engine.step import is_wanted, outputs_of_failed, rende
 from airflow_llm_provider.errors import ConfigurationError, ItemsFailed, LLMProviderError
 from airflow_llm_provider.executors.fan_out import FanOut, collect, listed, run_item
 from airflow_llm_provider.operators.step import STEP_XCOM, WorkflowOperator, WorkflowStepOperator
+from airflow_llm_provider.operators.tries import TaskTries
 from airflow_llm_provider.workflow.model import Step, Workflow
 from airflow_llm_provider.workflow.task_ids import mapped_task_ids
 
@@ -154,7 +155,11 @@ class FanOutItemOperator(WorkflowOperator):
             AirflowSkipException: The condition of the template is false for all items.
             AirflowException: Items failed.
         """
-        results = asyncio.run(self._run(context))
+        tries = TaskTries.of(context, self.policy)
+        results = asyncio.run(self._run(context, tries))
+        postponed = [result for _, result in results if result.postponed is not None]
+        if postponed and all(result.state != "failed" or result in postponed for _, result in results):
+            raise tries.later(max(postponed, key=lambda result: result.postponed or 0))
         ti = context["ti"]
         told = [{"index": index, "outputs": dict(result.outputs), **result.record()} for index, result in results]
         ti.xcom_push(RESULTS_XCOM, {"results": told})
@@ -168,11 +173,17 @@ class FanOutItemOperator(WorkflowOperator):
         if all(result.state == "skipped" for _, result in results):
             raise AirflowSkipException(f"not wanted: ({self.template.condition}) is false")
 
-    async def _run(self, context: Context) -> list[tuple[int, StepResult]]:
+    async def _run(self, context: Context, tries: TaskTries) -> list[tuple[int, StepResult]]:
+        numbered = [*enumerate(self.chunk["items"], self.chunk["start"])]
+        # Of several items nobody knows which of them was tried how often.
+        tried, spent = (tries.tried, tries.spent) if len(numbered) == 1 else (0, None)
         async with self.runtime(context) as runtime:
+            runtime.longest_wait = tries.longest_wait
             scope = self.scope(context, runtime)
-            numbered = enumerate(self.chunk["items"], self.chunk["start"])
-            return [(index, await run_item(self.step, index, item, scope, runtime)) for index, item in numbered]
+            return [
+                (index, await run_item(self.step, index, item, scope, runtime, tried=tried, spent=spent))
+                for index, item in numbered
+            ]
 
 
 class FanOutCollectOperator(WorkflowStepOperator):
@@ -203,7 +214,7 @@ class FanOutCollectOperator(WorkflowStepOperator):
             raise AirflowFailException(f"a step that {self.step.id!r} waits for has failed")
         if state != "success" or plan is None:
             plan = {"error": f"ItemsFailed: the task {items_task!r} ended as {state}; its log tells why"}
-        return self._end(context, self._result(context, plan))
+        return self._end(context, self._result(context, plan), TaskTries.of(context, self.policy))
 
     def _has_pending_record(self, context: Context, items_task: str) -> bool:
         record = context["ti"].xcom_pull(task_ids=items_task, key=STEP_XCOM)

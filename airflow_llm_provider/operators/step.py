@@ -29,6 +29,7 @@ from airflow_llm_provider.engine.step import render_inputs, run_step
 from airflow_llm_provider.errors import LLMProviderError
 from airflow_llm_provider.hooks.llm import task_connection, task_credentials
 from airflow_llm_provider.operators.checkpoint import task_checkpoint
+from airflow_llm_provider.operators.tries import TaskTries
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Step, Workflow
 
@@ -179,6 +180,11 @@ class WorkflowOperator(BaseOperator):
         runtime.find_connection = task_connection
         return runtime
 
+    @property
+    def policy(self) -> object | None:
+        """The task's retry policy, which Airflow has since 3.3."""
+        return getattr(self, "retry_policy", None)
+
     def scope(self, context: Context, runtime: Runtime) -> Scope:
         """Give what references resolve to in this task.
 
@@ -235,9 +241,13 @@ class WorkflowStepOperator(WorkflowOperator):
             AirflowException: The step failed; what it cost is in its XComs all the same.
         """
         self._check_may_start(context)
-        return self._end(context, asyncio.run(self._run(context)))
+        tries = TaskTries.of(context, self.policy)
+        result = asyncio.run(self._run(context, tries))
+        if result.postponed is not None:
+            raise tries.later(result) from result.exception
+        return self._end(context, result, tries)
 
-    def _end(self, context: Context, result: StepResult) -> dict[str, Any]:
+    def _end(self, context: Context, result: StepResult, tries: TaskTries) -> dict[str, Any]:
         """End the task the way the step has ended."""
         if result.state == "skipped":
             raise AirflowSkipException(self._why_skipped())
@@ -245,11 +255,12 @@ class WorkflowStepOperator(WorkflowOperator):
         record(ti, result)
         if result.state == "failed":
             hopeless = isinstance(result.exception, HOPELESS)
-            if self.step.continues and (hopeless or ti.try_number > ti.max_tries):
+            if self.step.continues and (hopeless or tries.is_last):
                 # To Airflow it is a success, because only so the tasks behind it run and the run succeeds.
                 self.log.error("Step %s failed, and the run continues: %s", self.step.id, result.error)
                 return dict(result.outputs)
             raise step_failure(result) from result.exception
+        tries.forget()
         return dict(result.outputs)
 
     def _why_skipped(self) -> str:
@@ -281,9 +292,11 @@ class WorkflowStepOperator(WorkflowOperator):
         if before == {"skipped"}:
             raise AirflowSkipException(f"all steps that {self.step.id!r} waits for were skipped")
 
-    async def _run(self, context: Context) -> StepResult:
+    async def _run(self, context: Context, tries: TaskTries) -> StepResult:
         async with self.runtime(context) as runtime:
-            return await run_step(self.step, self.scope(context, runtime), runtime)
+            runtime.longest_wait = tries.longest_wait
+            scope = self.scope(context, runtime)
+            return await run_step(self.step, scope, runtime, tried=tries.tried, spent=tries.spent)
 
 
 class LLMStepOperator(WorkflowStepOperator):

@@ -21,9 +21,13 @@ def answers(delay: float) -> list[dict[str, Any]]:
     """Give what the scripted provider answers.
 
     Args:
-        delay: Seconds that the slow step takes; what runs beside it must have ended by then.
+        delay: Seconds that the slow step takes; what runs beside it must have ended by then, a brief one of a quarter before it
+            included, which is there so that the slow one has begun.
     """
-    return [{"match": "^conformance slow$", "answer": "slept", "delay": delay}]
+    return [
+        {"match": "^conformance brief$", "answer": "rested", "delay": delay / 4},
+        {"match": "^conformance slow$", "answer": "slept", "delay": delay},
+    ]
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,8 @@ def test_an_interrupted_start_leaves_nothing_behind(airflow_stand: AirflowStand,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        # Whoever is started in the background ignores it, and so would all its children.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert process.stdout is not None
     for line in process.stdout:

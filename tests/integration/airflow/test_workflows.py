@@ -137,6 +137,43 @@ def test_a_failing_provider_is_asked_again(airflow_stand: AirflowStand) -> None:
     assert "Try 2 of step ask failed" in log
 
 
+def test_a_long_wait_is_airflows(airflow_stand: AirflowStand) -> None:
+    drop(
+        airflow_stand,
+        "later",
+        f"""
+        name: later
+        steps:
+          - {{id: ask, {LLM}, prompt: later alone}}
+          - {{id: each, type: "orchestrator:fan-out", items: [1, 2], task_template: {{{LLM}, prompt: "later in {{{{ item }}}}"}}}}
+          - id: mapped
+            type: orchestrator:fan-out
+            items: [1]
+            airflow: {{lane: mapped}}
+            task_template: {{{LLM}, prompt: later mapped}}
+        """,
+    )
+    airflow_stand.wait_for_dag("later")
+    for prompt in ("later alone", "later in 2", "later mapped"):
+        faults(airflow_stand, {"status": 429, "retry_after": 31, "match": prompt})
+    api = airflow_stand.api
+    run = api.trigger("later", {})
+    waiting = {"ask", "each", "mapped.item"}
+
+    def states() -> dict[str, str | None]:
+        return {task.task_id: task.state for task in api.task_instances(run)}
+
+    until(
+        lambda: {name for name, state in states().items() if state == "up_for_retry"} >= waiting, lambda: str(states())
+    )
+    ended = api.wait(run, 180)
+    assert ended.state == "success"
+    assert api.xcom(ended, "ask", "llm_usage")["attempts"] == 2
+    # What was answered before the wait is not paid again, and not lost.
+    assert api.xcom(ended, "each", "llm_usage")["calls"] == 2
+    assert {task.task_id for task in api.task_instances(ended) if task.attempts == 2} == waiting
+
+
 @pytest.mark.parametrize("granularity", ["task", "workflow"])
 def test_a_killed_task_pays_nothing_again(airflow_stand: AirflowStand, granularity: str) -> None:
     name, api = f"killed-{granularity}", airflow_stand.api
