@@ -18,6 +18,7 @@
         ├── WorkflowFailed          a workflow that a step runs failed
         ├── ApprovalRejected        a person said no
         ├── AssertionFailed         an `orchestrator:assert` step found its condition false
+        ├── BudgetExceeded          a budget has not enough left for the call
         ├── PolicyViolation         a policy denied what the step was asked to let through
         ├── AuthenticationError     401 / 403
         ├── InvalidRequest          400 / 413 / 422, or inputs that the executor refuses
@@ -37,6 +38,7 @@ __all__ = [
     "ApprovalRejected",
     "AssertionFailed",
     "AuthenticationError",
+    "BudgetExceeded",
     "CircuitOpen",
     "ConfigurationError",
     "ConnectionError",
@@ -165,6 +167,28 @@ class PolicyViolation(StepError):
     def __reduce__(self) -> tuple[type[PolicyViolation], tuple[str, str]]:
         """Copy and pickle by both arguments; by default an exception keeps only its message."""
         return type(self), (self.policy, self.reason)
+
+
+class BudgetExceeded(StepError):
+    """A budget has not enough left; asking again cannot help before it begins anew.
+
+    Attributes:
+        budget: The budget's name.
+        limit_usd: USD that may be spent.
+        spent_usd: USD that are.
+        needed_usd: USD that the call may cost.
+    """
+
+    def __init__(self, budget: str, limit_usd: float, spent_usd: float, needed_usd: float) -> None:
+        super().__init__(
+            f"the budget {budget!r} of {limit_usd:g} USD has {max(0.0, limit_usd - spent_usd):.4f} USD left, "
+            f"and the call may cost {needed_usd:.4f} USD"
+        )
+        self.budget, self.limit_usd, self.spent_usd, self.needed_usd = budget, limit_usd, spent_usd, needed_usd
+
+    def __reduce__(self) -> tuple[type[BudgetExceeded], tuple[str, float, float, float]]:
+        """Copy and pickle by all arguments; by default an exception keeps only its message."""
+        return type(self), (self.budget, self.limit_usd, self.spent_usd, self.needed_usd)
 
 
 class AuthenticationError(StepError):

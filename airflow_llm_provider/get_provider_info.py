@@ -37,6 +37,9 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_llm_provider.operators.step", "airflow_llm_provider.operators.executors"],
             }
         ],
+        "sensors": [
+            {"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.sensors.llm"]},
+        ],
         "task-decorators": [{"name": "llm", "class-name": "airflow_llm_provider.decorators.llm.llm_task"}],
         "hooks": [{"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.hooks.llm"]}],
         "connection-types": [

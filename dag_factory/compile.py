@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import DAG, BaseOperator, Param
 
 from airflow_llm_provider.executors.fan_out import FanOutInputs
-from airflow_llm_provider.operators.approval import ApprovalStepOperator
 from airflow_llm_provider.operators.event import WorkflowEventOperator
 from airflow_llm_provider.operators.events import WorkflowEventsOperator, run_timeout_events
 from airflow_llm_provider.operators.fan_out import (
@@ -44,7 +43,6 @@ TAGS = ("llm",)
 
 OPERATORS: Mapping[str, type[WorkflowStepOperator]] = {
     "llm": LLMStepOperator,
-    "orchestrator:approval": ApprovalStepOperator,
 }
 """Executors whose tasks are more than running the step."""
 

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from functools import cache
@@ -19,6 +20,7 @@ from importlib import metadata
 from pathlib import Path
 
 from airflow_llm_provider.clients.base import Usage
+from airflow_llm_provider.config.money import Price
 
 __all__ = ["FlatPrice", "cost_usd"]
 
@@ -43,27 +45,32 @@ class FlatPrice:
         return (fresh * self.input + usage.cached_tokens * self.cached + usage.output_tokens * self.output) / 1_000_000
 
 
-def cost_usd(provider: str | None, model: str, usage: Usage) -> float | None:
+def cost_usd(provider: str | None, model: str, usage: Usage, prices: Sequence[Price] = ()) -> float | None:
     """Give what a call cost.
 
     Args:
         provider: The provider's name; None means the one that is known for a model of that name.
         model: The model that was asked for.
         usage: The call's tokens.
+        prices: Prices over those of the list; the first that fits holds.
 
     Returns:
         USD; 0 for ``scripted``, None when the price list does not know the model, or when the counts contradict each other.
     """
-    if provider == "scripted":
+    own = next((price for price in prices if price.fits(provider, model)), None)
+    if own is None and provider == "scripted":
         return 0.0
     if usage.cached_tokens > usage.input_tokens:
         # Some gateways count cached tokens beside the prompt's; the price list refuses that, and the answer is already paid for.
         return None
+    if own is not None:
+        rates = (own.input, own.input if own.cached is None else own.cached, own.output)
+        return float(FlatPrice(*(Decimal(str(rate)) for rate in rates)).cost(usage))
     known = _read()
     with contextlib.suppress(KeyError, TypeError, ValueError, InvalidOperation):
         # An entry that somebody has broken is as good as none.
-        rates = known[_key(provider, model)]
-        return None if rates is None else float(FlatPrice(*map(Decimal, rates)).cost(usage))
+        listed = known[_key(provider, model)]
+        return None if listed is None else float(FlatPrice(*map(Decimal, listed)).cost(usage))
     return _calculate(provider, model, usage)
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from airflow_llm_provider.cli import EXIT_FAILED, EXIT_OK
-from airflow_llm_provider.clients.estimate import ANSWER_TOKENS, Estimating
+from airflow_llm_provider.clients.estimate import Estimating
+from airflow_llm_provider.clients.rules import ANSWER_TOKENS
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.approval import Answer, Question
 from airflow_llm_provider.engine.observer import Observer

@@ -14,13 +14,10 @@ from airflow_llm_provider.clients.base import (
     EmbeddingClient,
     Usage,
 )
-from airflow_llm_provider.clients.rules import count_tokens
+from airflow_llm_provider.clients.rules import ANSWER_TOKENS, count_tokens
 from airflow_llm_provider.clients.scripted import ScriptedChat, ScriptedEmbeddings
 
-__all__ = ["ANSWER_TOKENS", "Estimating"]
-
-ANSWER_TOKENS = 256
-"""Tokens that an answer is taken for, where the step sets no ``max_tokens``."""
+__all__ = ["Estimating"]
 
 
 class Estimating(Clients):

@@ -49,6 +49,7 @@ from airflow_llm_provider.clients.schemas import structured_answer
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = [
+    "ANSWER_TOKENS",
     "Pattern",
     "Rule",
     "RuleBook",
@@ -241,6 +242,10 @@ def content_text(content: Any) -> str:
         return content
     parts = content if isinstance(content, Sequence) else ()
     return " ".join(part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str))
+
+
+ANSWER_TOKENS = 256
+"""Tokens that an answer is taken for where nothing limits it."""
 
 
 def count_tokens(messages: Iterable[Message] | str) -> int:

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from airflow_llm_provider.config.caching import CacheSettings
+from airflow_llm_provider.config.money import Budget, Price
 from airflow_llm_provider.config.resilience import CircuitBreaker, RateLimit
 from airflow_llm_provider.config.targets import BUILT_IN_ACTIONS, ActionTarget, Alerts, Slack, Smtp, Storage
 from airflow_llm_provider.errors import ConfigurationError
@@ -52,6 +53,8 @@ class Settings(BaseModel):
         cache: Where answers are kept that may be given again; Redis, if it is one, also holds what processes share.
         circuit_breaker: When a model that fails again and again is left alone.
         rate_limits: How often models may be asked.
+        prices: What models cost, where the price list does not say, or says something else.
+        budgets: How much may be spent.
         state: Folder where the processes of one machine keep what they share, if there is no Redis.
     """
 
@@ -72,6 +75,8 @@ class Settings(BaseModel):
     cache: CacheSettings = CacheSettings()
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     rate_limits: tuple[RateLimit, ...] = ()
+    prices: tuple[Price, ...] = ()
+    budgets: tuple[Budget, ...] = ()
     state: Path = Field(default_factory=lambda: airflow_home() / "llm")
 
     @field_validator("actions")
@@ -83,6 +88,15 @@ class Settings(BaseModel):
             if not _ACTION.fullmatch(name):
                 raise ValueError(f"{name!r} is no name of an action; use letters, digits, '_', '.' and '-'")
         return actions
+
+    @field_validator("budgets")
+    @classmethod
+    def _told_apart(cls, budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
+        titles = [budget.title for budget in budgets]
+        for title in titles:
+            if titles.count(title) > 1:
+                raise ValueError(f"two budgets are called {title!r}; give each a 'name' of its own")
+        return budgets
 
 
 def load_settings(path: str | Path | None = None) -> Settings:
@@ -134,7 +148,7 @@ def _settings_of(document: Any) -> Settings:
         "api_keys": {name: key for name, key in keys.items() if key},
         "endpoints": {"llm-forge": forge["endpoint"]} if forge.get("endpoint") else {},
         "circuit_breaker": _section(document, "fault_tolerance", "circuit_breaker"),
-        "rate_limits": document.get("rate_limits") or (),
+        **{name: document.get(name) or () for name in ("rate_limits", "prices", "budgets")},
         **{name: _section(document, name) for name in ("actions", "alerts", "slack", "smtp", "storage", "cache")},
     }
     timeout = _section(document, "execution", "executor").get("task_timeout")

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.errors import ConfigurationError, StepError
 
-__all__ = ["Answer", "Ask", "Question", "nobody"]
+__all__ = ["Answer", "Ask", "PersonNeeded", "Question", "nobody"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,18 @@ class Answer:
     by: str | None = None
     at: str | None = None
     comment: str = ""
+
+
+class PersonNeeded(StepError):
+    """A person is to be asked by whoever runs the step, which is run again with the answer.
+
+    Attributes:
+        question: What is to be asked.
+    """
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question.message)
+        self.question = question
 
 
 Ask = Callable[[Question], Awaitable[Answer]]

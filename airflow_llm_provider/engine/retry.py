@@ -16,6 +16,7 @@ from tenacity.stop import stop_base
 
 from airflow_llm_provider.errors import (
     AuthenticationError,
+    BudgetExceeded,
     ConfigurationError,
     ExpressionError,
     InvalidRequest,
@@ -32,6 +33,7 @@ HOPELESS = (
     AuthenticationError,
     InvalidRequest,
     ModelNotFound,
+    BudgetExceeded,
     PolicyViolation,
     ConfigurationError,
     ExpressionError,

@@ -20,6 +20,7 @@ from airflow_llm_provider.engine.inputs import bind_inputs
 from airflow_llm_provider.engine.result import RunResult, StepResult, StepState
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import MemoryResults, Results, Run, Scope
+from airflow_llm_provider.engine.spending import Payer
 from airflow_llm_provider.engine.step import run_step
 from airflow_llm_provider.errors import ExpressionError
 from airflow_llm_provider.workflow.graph import Graph
@@ -30,7 +31,14 @@ from airflow_llm_provider.workflow.templates import render
 __all__ = ["run_workflow", "step_scope", "workflow_outputs"]
 
 
-def step_scope(workflow: Workflow, inputs: Mapping[str, Any], run: Run, results: Results, runtime: Runtime) -> Scope:
+def step_scope(
+    workflow: Workflow,
+    inputs: Mapping[str, Any],
+    run: Run,
+    results: Results,
+    runtime: Runtime,
+    payer: Payer | None = None,
+) -> Scope:
     """Give the scope that a workflow's steps see.
 
     Args:
@@ -39,9 +47,19 @@ def step_scope(workflow: Workflow, inputs: Mapping[str, Any], run: Run, results:
         run: Facts about the run.
         results: The results of ended steps.
         runtime: Looks secrets up.
+        payer: On whose account model calls are; the workflow's own when None.
     """
     facts = {"name": workflow.name, "version": workflow.version, "metadata": dict(workflow.metadata)}
-    return Scope(Names(workflow), facts, inputs, run, results, runtime.secret, workflows=workflow.uses)
+    return Scope(
+        Names(workflow),
+        facts,
+        inputs,
+        run,
+        results,
+        runtime.secret,
+        workflows=workflow.uses,
+        payer=payer or Payer.of(workflow, run.id),
+    )
 
 
 def workflow_outputs(workflow: Workflow, scope: Scope) -> dict[str, Any]:
@@ -89,6 +107,7 @@ async def run_workflow(
     user: str = "",
     run_id: str | None = None,
     started_at: str | None = None,
+    payer: Payer | None = None,
 ) -> RunResult:
     """Run a workflow from start to end.
 
@@ -99,6 +118,7 @@ async def run_workflow(
         user: Who starts it, for ``system.user``.
         run_id: The run's id; made up when None.
         started_at: When it started, ISO 8601 in UTC; now when None.
+        payer: On whose account model calls are; the workflow's own when None.
 
     Returns:
         The result. Failed steps and an exceeded time limit are part of it; they do not raise.
@@ -115,7 +135,7 @@ async def run_workflow(
         environment=runtime.settings.environment,
     )
     results = MemoryResults()
-    scope = step_scope(workflow, bound, run, results, runtime)
+    scope = step_scope(workflow, bound, run, results, runtime, payer)
     ended: dict[str, StepResult] = {}
     error: str | None = None
     outputs: Mapping[str, Any] = {}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import Self
 
 from airflow_llm_provider.clients import chat_client, embedding_client, environment_credentials
-from airflow_llm_provider.clients.base import ChatClient, Clients, ConnectionFields, Credentials, EmbeddingClient
+from airflow_llm_provider.clients.base import ChatClient, Clients, ConnectionFields, Credentials, EmbeddingClient, Usage
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.config.targets import Alerts, Slack, Smtp
 from airflow_llm_provider.engine.approval import Ask, nobody
@@ -26,9 +28,13 @@ from airflow_llm_provider.stores.base import VectorStore
 
 if TYPE_CHECKING:
     from airflow_llm_provider.clients.objects import ObjectStore
+    from airflow_llm_provider.engine.sharing import SharedState
+    from airflow_llm_provider.engine.spending import Ledger
     from airflow_llm_provider.engine.traffic import Call, Traffic
 
 __all__ = ["ConnectionLookup", "CredentialsLookup", "Rehearsal", "Runtime", "environment_secret", "no_connection"]
+
+_log = logging.getLogger(__name__)
 
 CredentialsLookup = Callable[[str, "str | None"], Credentials]
 """Provider or vector store, and connection id (None: the default one), to credentials."""
@@ -85,6 +91,24 @@ class Rehearsal:
         return replace(self, stubs=inner)
 
 
+@dataclass(slots=True)
+class _Shared:
+    """What is opened when it is first needed, and is one for a runtime and those made of it."""
+
+    cache: Cache | None = None
+    traffic: Traffic | None = None
+    ledger: Ledger | None = None
+    spent: dict[str, Counter[str]] = field(default_factory=dict)
+
+    async def aclose(self) -> None:
+        """Close what is open; it may be opened again."""
+        opened = (self.cache, self.traffic, self.ledger)
+        self.cache = self.traffic = self.ledger = None
+        for one in opened:
+            if one is not None:
+                await one.aclose()
+
+
 class Runtime:
     """The surroundings of running steps; an async context manager that closes its clients at the end.
 
@@ -136,8 +160,7 @@ class Runtime:
         self._chat: dict[_Key, ChatClient] = {}
         self._embedding: dict[_Key, EmbeddingClient] = {}
         self._stores: dict[_Key, VectorStore] = {}
-        self._cache: Cache | None = None
-        self._traffic: Traffic | None = None
+        self._shared = _Shared()
         self._object_stores: dict[tuple[str, str | None], ObjectStore] = {}
 
     def within(self, step_id: str, observer: Observer) -> Runtime:
@@ -149,6 +172,8 @@ class Runtime:
         """
         other = copy.copy(self)
         other.observer = observer
+        # The step that runs it would not come back to one of its steps.
+        other.longest_wait = None
         other.rehearsal = self.rehearsal and self.rehearsal.within(step_id)
         return other
 
@@ -237,9 +262,9 @@ class Runtime:
         """
         if self._clients.stand_in or self.rehearsal is not None:
             return None
-        if self._cache is None:
-            self._cache = open_cache(self.settings.cache)
-        return self._cache
+        if self._shared.cache is None:
+            self._shared.cache = open_cache(self.settings.cache)
+        return self._shared.cache
 
     def turn(self, provider: str, model: str, place: str | None, tokens: int) -> AbstractAsyncContextManager[Call]:
         """Wait for one's turn to ask a provider; the call is made inside.
@@ -259,13 +284,75 @@ class Runtime:
         if self._clients.stand_in or self.rehearsal is not None or provider == "scripted":
             # Nobody is asked.
             return contextlib.nullcontext(Call(tokens))
-        if self._traffic is None:
-            from airflow_llm_provider.engine.sharing import open_state
-
+        if self._shared.traffic is None:
             settings = self.settings
-            state = open_state(settings.cache, settings.state)
-            self._traffic = Traffic(state, settings.circuit_breaker, settings.rate_limits)
-        return self._traffic.call(provider, model, place or "", tokens)
+            self._shared.traffic = Traffic(self._shared_state(), settings.circuit_breaker, settings.rate_limits)
+        return self._shared.traffic.call(provider, model, place or "", tokens)
+
+    def ledger(self) -> Ledger | None:
+        """Give what knows what was spent, and may be; None where nothing is.
+
+        Raises:
+            ConfigurationError: What processes share cannot be kept where the settings say.
+        """
+        if self._clients.stand_in or self.rehearsal is not None:
+            return None
+        if self._shared.ledger is None:
+            from airflow_llm_provider.engine.spending import Ledger
+
+            self._shared.ledger = Ledger(self._shared_state(), self.settings.budgets)
+        return self._shared.ledger
+
+    def spent(self, workflow: str, provider: str, usage: Usage, cost_usd: float | None) -> None:
+        """Note what a call has cost, for the account of its workflow; written down when the runtime is closed.
+
+        Args:
+            workflow: The workflow's name.
+            provider: Who was asked.
+            usage: The call's tokens.
+            cost_usd: Its price in USD; None when that is not known.
+        """
+        if provider == "scripted" or self._clients.stand_in or self.rehearsal is not None:
+            return
+        amounts = {
+            "calls": 1,
+            "input_tokens": usage.input_tokens,
+            "output_tokens": usage.output_tokens,
+            "cost_usd": cost_usd or 0.0,
+            "without_price": cost_usd is None,
+        }
+        self._shared.spent.setdefault(workflow, Counter()).update(amounts)
+
+    async def _book(self) -> None:
+        """Write down what was spent."""
+        spent, self._shared.spent = self._shared.spent, {}
+        try:
+            for workflow, amounts in spent.items():
+                ledger = self.ledger()
+                assert ledger is not None
+                await ledger.book(workflow, amounts)
+        except Exception as error:
+            _log.warning("what was spent cannot be written down: %s", type(error).__name__)
+
+    def _shared_state(self) -> SharedState:
+        from airflow_llm_provider.engine.sharing import open_state
+
+        return open_state(self.settings.cache, self.settings.state)
+
+    def price(self, provider: str | None, model: str, usage: Usage) -> float | None:
+        """Give what a call costs, by the settings or by the price list.
+
+        Args:
+            provider: The provider's name; None means the one that is known for a model of that name.
+            model: The model.
+            usage: The call's tokens.
+
+        Returns:
+            USD; None when the price is not known.
+        """
+        from airflow_llm_provider.accounting.prices import cost_usd
+
+        return cost_usd(provider, model, usage, self.settings.prices)
 
     def object_store(self, scheme: str, connection: str | None = None) -> ObjectStore:
         """Give what the objects of a scheme are reached by; blocks while it is made for the first time.
@@ -300,9 +387,5 @@ class Runtime:
             for client in clients.values():
                 await client.aclose()
             clients.clear()
-        if self._cache is not None:
-            await self._cache.aclose()
-            self._cache = None
-        if self._traffic is not None:
-            await self._traffic.aclose()
-            self._traffic = None
+        await self._book()
+        await self._shared.aclose()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from airflow_llm_provider.engine.spending import Payer
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.model import Workflow
 from airflow_llm_provider.workflow.names import Names, Path
@@ -74,6 +75,9 @@ def _no_secret(key: str) -> str | None:
     return None
 
 
+_NOBODY = Payer("", "")
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What references resolve to, at one place of one run. Calling it with a path gives the value, None where there is none.
@@ -88,6 +92,7 @@ class Scope:
         local: Values of names that exist only here (``item``, ``index``).
         workflows: The workflows that steps may run, by name.
         workflow_outputs: The results computed so far, while ``outputs`` are being computed.
+        payer: On whose account model calls are.
     """
 
     names: Names
@@ -99,6 +104,7 @@ class Scope:
     local: Mapping[str, Any] = field(default_factory=dict)
     workflows: Mapping[str, Workflow] = field(default_factory=dict)
     workflow_outputs: Mapping[str, Any] = field(default_factory=dict)
+    payer: Payer = _NOBODY
 
     def with_local(self, **values: object) -> Scope:
         """Give the scope at a place where further names have a value, such as ``item`` and ``index`` in a fan-out."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -17,6 +17,8 @@ from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.values import from_json, to_json
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from airflow_llm_provider.config.caching import CacheSettings
 
 __all__ = ["Change", "FileState", "RedisState", "SharedState", "open_state"]
@@ -27,7 +29,7 @@ Change = Callable[["dict[str, Any]", float], "tuple[dict[str, Any], ResultT]"]
 """The state (empty at first) and the time in seconds to the next state and a result."""
 
 KEPT_SECONDS = 3600
-"""State that nobody has changed for this long is forgotten."""
+"""State that nobody has changed for this long is forgotten, unless it says otherwise."""
 
 PREFIX = "llm-orchestrator:state:"
 """Begins the keys in Redis."""
@@ -36,12 +38,21 @@ PREFIX = "llm-orchestrator:state:"
 class SharedState(Protocol):
     """State by key."""
 
-    async def change(self, key: str, change: Change[ResultT]) -> ResultT:
+    async def change(self, key: str, change: Change[ResultT], *, keep: int = KEPT_SECONDS) -> ResultT:
         """Apply a change, and give its result.
 
         Args:
             key: What is changed.
             change: The change; it may be computed more than once.
+            keep: Seconds after which the state is forgotten when nobody changes it.
+        """
+        ...  # pragma: no cover - protocol
+
+    async def all(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """Give all states whose keys begin so, by key.
+
+        Args:
+            prefix: How they begin.
         """
         ...  # pragma: no cover - protocol
 
@@ -60,32 +71,48 @@ class FileState:
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def change(self, key: str, change: Change[ResultT]) -> ResultT:
+    async def change(self, key: str, change: Change[ResultT], *, keep: int = KEPT_SECONDS) -> ResultT:
         """Apply a change."""
-        return await asyncio.to_thread(self._change, key, change)
+        return await asyncio.to_thread(self._change, key, change, keep)
 
-    def _change(self, key: str, change: Change[ResultT]) -> ResultT:
+    async def all(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """Give all states whose keys begin so."""
+        return await asyncio.to_thread(self._all, prefix)
+
+    def _all(self, prefix: str) -> dict[str, dict[str, Any]]:
         if not self._path.exists():
-            state, result = change({}, time.time())
-            if not state:
-                return result
+            return {}
+        with self._opened() as database:
+            found = database.execute("SELECT key, value FROM kept WHERE until > ? ORDER BY key", (time.time(),))
+            return {key: from_json(value) for key, value in found if key.startswith(prefix)}
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection]:
         import sqlite3
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as database:
             database.execute("PRAGMA journal_mode = WAL")
-            # What is lost when the machine goes down is not worth waiting for the disk.
+            # A machine that goes down loses its last moments; that is not worth waiting for the disk with every call.
             database.execute("PRAGMA synchronous = OFF")
-            database.execute("CREATE TABLE IF NOT EXISTS state (key TEXT PRIMARY KEY, value TEXT, changed REAL)")
+            database.execute("CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value TEXT, until REAL)")
+            yield database
+
+    def _change(self, key: str, change: Change[ResultT], keep: int) -> ResultT:
+        if not self._path.exists():
+            state, result = change({}, time.time())
+            if not state:
+                return result
+        with self._opened() as database:
             database.execute("BEGIN IMMEDIATE")
             now = time.time()
-            found = database.execute(
-                "SELECT value FROM state WHERE key = ? AND changed > ?", (key, now - KEPT_SECONDS)
-            ).fetchone()
+            found = database.execute("SELECT value FROM kept WHERE key = ? AND until > ?", (key, now)).fetchone()
             before: dict[str, Any] = from_json(found[0]) if found else {}
             state, result = change(before, now)
             if state != before:
-                database.execute("INSERT OR REPLACE INTO state VALUES (?, ?, ?)", (key, to_json(state), now))
+                database.execute("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (key, to_json(state), now + keep))
+            if not before:
+                database.execute("DELETE FROM kept WHERE until < ?", (now,))
             database.execute("COMMIT")
             return result
 
@@ -110,7 +137,7 @@ class RedisState:
         # Calls of one process wait for each other here, and not for one that has to start again.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def change(self, key: str, change: Change[ResultT]) -> ResultT:
+    async def change(self, key: str, change: Change[ResultT], *, keep: int = KEPT_SECONDS) -> ResultT:
         """Apply a change; when another process was faster, to what that one has left."""
         from redis.exceptions import WatchError
 
@@ -125,12 +152,18 @@ class RedisState:
                 if state == before:
                     return result
                 pipe.multi()
-                pipe.set(name, to_json(state), ex=KEPT_SECONDS)
+                pipe.set(name, to_json(state), ex=keep)
                 try:
                     await pipe.execute()
                 except WatchError:
                     continue
                 return result
+
+    async def all(self, prefix: str) -> dict[str, dict[str, Any]]:
+        """Give all states whose keys begin so."""
+        names = sorted([name async for name in self._redis.scan_iter(match=f"{PREFIX}{prefix}*", count=1000)])
+        values = await self._redis.mget(names) if names else []
+        return {name.removeprefix(PREFIX): from_json(value) for name, value in zip(names, values, strict=True) if value}
 
     async def aclose(self) -> None:
         """Give connections back."""

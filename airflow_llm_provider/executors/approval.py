@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AliasChoices, Field
 
 from airflow_llm_provider.engine.approval import Question
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
+from airflow_llm_provider.engine.masking import hide
 from airflow_llm_provider.errors import ApprovalRejected
 from airflow_llm_provider.executors.llm import OptionalText, Text
 from airflow_llm_provider.workflow.durations import PositiveDuration
@@ -35,14 +36,16 @@ class ApprovalInputs(Inputs):
     default: Literal["approve", "reject"] | None = None
     on_reject: Literal["fail", "continue"] = "fail"
 
-    def question(self, step_id: str) -> Question:
+    def question(self, step_id: str, secrets: Collection[str]) -> Question:
         """Give what is asked.
 
         Args:
             step_id: The step that asks.
+            secrets: What nobody must read in it.
         """
         default = None if self.default is None else self.default == "approve"
-        return Question(step_id, self.message, self.details, tuple(self.approvers), self.timeout, default)
+        message, details = hide([self.message, self.details], secrets)
+        return Question(step_id, message, details, tuple(self.approvers), self.timeout, default)
 
 
 class Approval(Executor[ApprovalInputs]):
@@ -57,7 +60,7 @@ class Approval(Executor[ApprovalInputs]):
         Raises:
             ApprovalRejected: The answer is no, and ``on_reject`` is ``fail``.
         """
-        answer = await context.runtime.ask(inputs.question(context.step.id))
+        answer = await context.runtime.ask(inputs.question(context.step.id, context.secrets))
         if not answer.approved and inputs.on_reject == "fail":
             said = f": {answer.comment}" if answer.comment else ""
             raise ApprovalRejected(f"{answer.by or 'nobody in time'} rejected {inputs.message!r}{said}")

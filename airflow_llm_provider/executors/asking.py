@@ -8,15 +8,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
+from pydantic import TypeAdapter
 
-from airflow_llm_provider.clients.base import ChatRequest, ChatResponse
-from airflow_llm_provider.clients.rules import count_tokens
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Usage
+from airflow_llm_provider.clients.rules import ANSWER_TOKENS, count_tokens
+from airflow_llm_provider.config.money import ModelPlace
 from airflow_llm_provider.engine.cache import Cache
 from airflow_llm_provider.engine.executor import StepContext
 from airflow_llm_provider.engine.masking import hide
 from airflow_llm_provider.engine.retry import HOPELESS
 from airflow_llm_provider.errors import StepError, TimeoutError
+from airflow_llm_provider.executors.paying import LONGEST_ANSWER, paying
 from airflow_llm_provider.workflow.values import from_json, to_json
 
 __all__ = ["Answerer", "Asked", "Remembered", "ask", "ask_in_turn"]
@@ -35,29 +37,14 @@ TROUBLES: frozenset[ErrorName] = frozenset(
 """Errors after which another model may do better: all but those that are the request's own."""
 
 
-class Answerer(BaseModel):
+class Answerer(ModelPlace):
     """A model that may answer.
 
     Attributes:
-        provider: Which API.
-        model: The provider's model name.
-        connection: Airflow connection with the credentials; the provider's default connection when absent.
-        base_url: Root of the API, for whatever speaks the provider's dialect.
         after: Errors of the model before it that it is asked after.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    provider: str
-    model: str
-    connection: str | None = None
-    base_url: str | None = None
     after: frozenset[ErrorName] = TROUBLES
-
-    @property
-    def name(self) -> str:
-        """Provider and model."""
-        return f"{self.provider}/{self.model}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,26 +84,26 @@ async def ask(
         base_url: Root of the API, over what the credentials say.
 
     Raises:
-        StepError: The call failed.
+        StepError: The call failed, or there is no money for it.
     """
-    client = context.runtime.chat(provider, connection=connection, base_url=base_url)
-    context.meter.calling(provider, request.model)
-    async with context.runtime.turn(provider, request.model, connection or base_url, _tokens(request)) as call:
-        started = time.perf_counter()
-        answer = await client.chat(request)
-        latency_ms = (time.perf_counter() - started) * 1000
-        call.tokens = answer.usage.total_tokens
-
-    from airflow_llm_provider.accounting.prices import cost_usd
-
-    cost = cost_usd(provider, request.model, answer.usage)
-    context.meter.spent(answer.model, answer.usage, cost, latency_ms)
+    runtime, prompt = context.runtime, count_tokens(request.messages)
+    meant = ModelPlace(provider=provider, model=request.model, connection=connection, base_url=base_url)
+    async with paying(context, meant, Usage(prompt, request.max_tokens or LONGEST_ANSWER)) as payment:
+        chosen = payment.model
+        provider = runtime.provider(chosen.provider)
+        client = runtime.chat(provider, connection=chosen.connection, base_url=chosen.base_url)
+        context.meter.calling(provider, chosen.model)
+        # For the rate limits, what is thought to be used; what it was is settled afterwards.
+        tokens = prompt + (request.max_tokens or ANSWER_TOKENS)
+        async with runtime.turn(provider, chosen.model, chosen.connection or chosen.base_url, tokens) as call:
+            started = time.perf_counter()
+            answer = await client.chat(replace(request, model=chosen.model))
+            latency_ms = (time.perf_counter() - started) * 1000
+            call.tokens = answer.usage.total_tokens
+        cost = payment.cost_usd = runtime.price(provider, chosen.model, answer.usage)
+        context.meter.spent(answer.model, answer.usage, cost, latency_ms)
+        runtime.spent(context.scope.payer.workflow, provider, answer.usage, cost)
     return Asked(answer, cost, latency_ms, provider)
-
-
-def _tokens(request: ChatRequest) -> int:
-    """Estimate what a call will use, for the rate limits; what it has used is settled afterwards."""
-    return count_tokens(request.messages) + (request.max_tokens or 256)
 
 
 @dataclass(frozen=True, slots=True)

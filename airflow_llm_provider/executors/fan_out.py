@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 
 from airflow_llm_provider.accounting.usage import StepUsage
+from airflow_llm_provider.engine.approval import PersonNeeded
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.runtime import Runtime
@@ -61,6 +62,7 @@ class FanOut(Executor[FanOutInputs]):
             InvalidRequest: The items are no list.
             ItemsFailed: Items failed, and ``on_item_error`` is ``fail``. What the others gave is kept for the next try.
             Postponed: Items have to wait for long.
+            PersonNeeded: An item has to wait for a person.
         """
         template = context.step.template
         assert template is not None
@@ -81,6 +83,9 @@ class FanOut(Executor[FanOutInputs]):
 
         waiting = [run(index, item) for index, item in enumerate(items) if index not in ended]
         await asyncio.gather(*waiting)
+        for result in failed.values():
+            if isinstance(result.exception, PersonNeeded):
+                raise result.exception
         waits = [result.postponed for result in failed.values() if result.postponed is not None]
         if waits and (len(waits) == len(failed) or inputs.on_item_error != "fail"):
             first = next(result for result in failed.values() if result.postponed is not None)

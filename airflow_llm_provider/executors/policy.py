@@ -71,11 +71,9 @@ class CostTracker(Executor[CostTrackerInputs]):
         Raises:
             InvalidRequest: The workflow's annotation is no budget.
         """
-        from airflow_llm_provider.accounting.prices import cost_usd
-
         tokens = inputs.usage
         usage = Usage(tokens.input_tokens, tokens.output_tokens, tokens.cached_tokens, tokens.reasoning_tokens)
-        cost = cost_usd(inputs.provider, inputs.model, usage)
+        cost = context.runtime.price(inputs.provider, inputs.model, usage)
         budget = _budget(context) if inputs.budget is None else inputs.budget
         note = None
         if tokens.cached_tokens > tokens.input_tokens:

@@ -65,6 +65,7 @@ class SubWorkflow(Executor[SubWorkflowInputs]):
             context.runtime.within(context.step.id, _Within(context.step.id, context.runtime.observer)),
             user=context.scope.run.user,
             run_id=f"{context.run_id}/{context.step.id}",
+            payer=context.scope.payer,
         )
         for step in result.steps.values():
             if step.usage is not None:

@@ -39,11 +39,13 @@ class TaskCheckpoint:
         """Nothing is open."""
 
 
-def task_checkpoint(context: Context) -> TaskCheckpoint | None:
+def task_checkpoint(context: Context, *, is_resumed: bool = False) -> TaskCheckpoint | None:
     """Give the checkpoint of a running task; None where Airflow has no state store, before 3.3.
 
     Args:
         context: Airflow's context.
+        is_resumed: Whether the task has run before in this try, and waited for something.
     """
     store = context.get("task_state_store")
-    return None if store is None else TaskCheckpoint(store, is_first_try=context["ti"].try_number == 1)
+    is_first_try = context["ti"].try_number == 1 and not is_resumed
+    return None if store is None else TaskCheckpoint(store, is_first_try=is_first_try)

@@ -10,11 +10,15 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow.sdk import BaseOperator
+
+from airflow_llm_provider.engine.approval import PersonNeeded
 from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.run import step_scope
 from airflow_llm_provider.engine.scope import Run
 from airflow_llm_provider.engine.step import run_step
+from airflow_llm_provider.operators.people import ask_person
 from airflow_llm_provider.operators.step import WorkflowOperator, record, step_failure
 from airflow_llm_provider.operators.tries import MODEL_STEPS, TaskTries, waiting_arguments
 from airflow_llm_provider.workflow.durations import parse_duration
@@ -80,8 +84,10 @@ class ExecutorOperator(WorkflowOperator):
         """
         tries = TaskTries.of(context, self.policy)
         result = asyncio.run(self._run(context, tries))
+        if isinstance(result.exception, PersonNeeded):
+            ask_person(self.task_id, result.exception.question, context)
         if result.postponed is not None:
-            raise tries.later(result) from result.exception
+            raise tries.later(result, self.step_type) from result.exception
         record(context["ti"], result)
         if result.state == "failed":
             raise step_failure(result) from result.exception
@@ -104,7 +110,10 @@ class ExecutorOperator(WorkflowOperator):
     async def _run(self, context: Context, tries: TaskTries) -> StepResult:
         dag_run, step = context["dag_run"], self._step()
         name = context["ti"].dag_id
-        self.workflow = Workflow(name=name, dag_id=name, steps=(step,), source=Source(None, "", 0, "steps"))
+        # The owner whom Airflow gives to all that have none is no team.
+        owner = {"owner": self.owner} if self.owner != BaseOperator.owner else {}
+        source = Source(None, "", 0, "steps")
+        self.workflow = Workflow(name=name, dag_id=name, steps=(step,), source=source, airflow=owner)
         async with self.runtime(context) as runtime:
             runtime.longest_wait = tries.longest_wait
             run = Run(

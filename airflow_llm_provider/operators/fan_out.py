@@ -19,6 +19,7 @@ from airflow.sdk.exceptions import AirflowException, AirflowFailException, Airfl
 from typing_extensions import TypedDict
 
 from airflow_llm_provider.accounting.usage import StepUsage
+from airflow_llm_provider.engine.approval import PersonNeeded
 from airflow_llm_provider.engine.masking import hide
 from airflow_llm_provider.engine.meter import Meter
 from airflow_llm_provider.engine.result import StepResult
@@ -26,6 +27,7 @@ from airflow_llm_provider.engine.retry import HOPELESS
 from airflow_llm_provider.engine.step import is_wanted, outputs_of_failed, render_inputs, validated_inputs
 from airflow_llm_provider.errors import ConfigurationError, ItemsFailed, LLMProviderError
 from airflow_llm_provider.executors.fan_out import FanOut, collect, listed, run_item
+from airflow_llm_provider.operators.people import ask_person
 from airflow_llm_provider.operators.step import STEP_XCOM, WorkflowOperator, WorkflowStepOperator
 from airflow_llm_provider.operators.tries import TaskTries
 from airflow_llm_provider.workflow.model import Step, Workflow
@@ -157,9 +159,12 @@ class FanOutItemOperator(WorkflowOperator):
         """
         tries = TaskTries.of(context, self.policy)
         results = asyncio.run(self._run(context, tries))
+        for _, result in results:
+            if isinstance(result.exception, PersonNeeded):
+                ask_person(self.task_id, result.exception.question, context)
         postponed = [result for _, result in results if result.postponed is not None]
         if postponed and all(result.state != "failed" or result in postponed for _, result in results):
-            raise tries.later(max(postponed, key=lambda result: result.postponed or 0))
+            raise tries.later(max(postponed, key=lambda result: result.postponed or 0), self.template.executor)
         ti = context["ti"]
         told = [{"index": index, "outputs": dict(result.outputs), **result.record()} for index, result in results]
         ti.xcom_push(RESULTS_XCOM, {"results": told})

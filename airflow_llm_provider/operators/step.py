@@ -10,16 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.sdk import BaseOperator, Variable
-from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowRuntimeError, AirflowSkipException
-from airflow.sdk.log import mask_secret
+from airflow.sdk import BaseOperator
+from airflow.sdk.exceptions import AirflowException, AirflowFailException, AirflowSkipException
 
-from airflow_llm_provider.config.settings import load_settings
+from airflow_llm_provider.engine.approval import Answer, PersonNeeded, Question
 from airflow_llm_provider.engine.inputs import bind_inputs
-from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.engine.result import StepResult, StepState
 from airflow_llm_provider.engine.retry import HOPELESS
 from airflow_llm_provider.engine.run import step_scope, workflow_outputs
@@ -27,8 +24,8 @@ from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Run, Scope
 from airflow_llm_provider.engine.step import render_inputs, run_step
 from airflow_llm_provider.errors import LLMProviderError
-from airflow_llm_provider.hooks.llm import task_connection, task_credentials
-from airflow_llm_provider.operators.checkpoint import task_checkpoint
+from airflow_llm_provider.operators.people import answer_of, ask_person
+from airflow_llm_provider.operators.task_runtime import task_runtime
 from airflow_llm_provider.operators.tries import TaskTries
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Step, Workflow
@@ -102,40 +99,6 @@ class TaskResults:
         return pulled
 
 
-class LogObserver(Observer):
-    """Writes what happens to the task's log.
-
-    Args:
-        log: The task's logger.
-    """
-
-    def __init__(self, log: Any) -> None:
-        self._log = log
-
-    def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
-        """Log a failed try."""
-        self._log.warning("Try %d of step %s failed, next in %.1f s: %s", attempt, step.id, wait, error)
-
-    def step_logged(self, step: Step, message: str) -> None:
-        """Log the step's own line."""
-        self._log.info("%s", message)
-
-    def step_finished(self, step: Step, result: StepResult) -> None:
-        """Log what the step cost."""
-        if result.usage is not None:
-            self._log.info("Usage of step %s: %s", step.id, result.usage.to_dict())
-
-
-def _secret(key: str) -> str | None:
-    """Read ``secrets.<key>`` from Airflow's secrets backends, and keep it out of the logs."""
-    try:
-        value: str = Variable.get(key)
-    except (KeyError, AirflowRuntimeError):
-        return None
-    mask_secret(value)
-    return value
-
-
 def record(ti: Any, result: StepResult) -> None:
     """Leave a step's record and what it cost in the XComs of its task, whether it completed or failed.
 
@@ -163,6 +126,7 @@ class WorkflowOperator(BaseOperator):
 
     workflow: Workflow
     ui_color = "#eef5ff"
+    _event: Mapping[str, Any] | None = None
 
     def runtime(self, context: Context | None = None) -> Runtime:
         """Give the runtime of a task.
@@ -170,15 +134,24 @@ class WorkflowOperator(BaseOperator):
         Args:
             context: Airflow's context, where steps are run and what they pay for is to be kept.
         """
-        runtime = Runtime(
-            settings=load_settings(_config_file()),
-            secret=_secret,
-            observer=LogObserver(self.log),
-            checkpoint=None if context is None else task_checkpoint(context),
-        )
-        runtime.find_credentials = partial(task_credentials, runtime)
-        runtime.find_connection = task_connection
-        return runtime
+        resumed = self._event is not None
+        return task_runtime(self.log, context, is_resumed=resumed, ask=self._ask)
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """Do it all again, with the answer of a person who was asked; what was paid for is not paid again.
+
+        Args:
+            context: Airflow's context.
+            event: What Airflow says of the answer.
+        """
+        self._event = event
+        return self.execute(context)
+
+    async def _ask(self, question: Question) -> Answer:
+        if self._event is None:
+            raise PersonNeeded(question)
+        event, self._event = self._event, None
+        return answer_of(question, event)
 
     @property
     def policy(self) -> object | None:
@@ -243,8 +216,10 @@ class WorkflowStepOperator(WorkflowOperator):
         self._check_may_start(context)
         tries = TaskTries.of(context, self.policy)
         result = asyncio.run(self._run(context, tries))
+        if isinstance(result.exception, PersonNeeded):
+            ask_person(self.task_id, result.exception.question, context)
         if result.postponed is not None:
-            raise tries.later(result) from result.exception
+            raise tries.later(result, self.step.executor) from result.exception
         return self._end(context, result, tries)
 
     def _end(self, context: Context, result: StepResult, tries: TaskTries) -> dict[str, Any]:
@@ -335,10 +310,3 @@ class WorkflowOutputsOperator(WorkflowOperator):
             ExpressionError: An output cannot be evaluated.
         """
         return workflow_outputs(self.workflow, self.scope(context, self.runtime()))
-
-
-def _config_file() -> str | None:
-    from airflow.sdk.configuration import conf
-
-    found: str | None = conf.get("llm_provider", "config_file", fallback=None)
-    return found or None

@@ -114,14 +114,16 @@ class TaskTries:
         """Seconds that the worker may wait between two tries; None when Airflow would not run the task again."""
         return None if self._retries is None or self._is_last_of_airflow else LONGEST_WAIT
 
-    def later(self, result: StepResult) -> TryLater:
+    def later(self, result: StepResult, executor: str) -> TryLater:
         """Keep what was tried and spent, and give the exception that ends the task until the next try.
 
         Args:
             result: A result that is postponed.
+            executor: The step's.
         """
         assert result.postponed is not None
-        self.tried, self.spent = result.attempts, result.usage
+        # What the parts of other steps have cost is told again with their answers, which are kept.
+        self.tried, self.spent = result.attempts, result.usage if executor == "llm" else None
         self._keep()
         wait = timedelta(seconds=result.postponed)
         return TryLater(f"step {result.step_id!r} is tried again after {wait}: {result.error}", wait)

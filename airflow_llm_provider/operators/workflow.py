@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.exceptions import AirflowException, AirflowFailException
 
+from airflow_llm_provider.engine.approval import Answer, Question
 from airflow_llm_provider.engine.inputs import bind_inputs
 from airflow_llm_provider.engine.result import RunResult, StepResult
 from airflow_llm_provider.engine.retry import HOPELESS
 from airflow_llm_provider.engine.run import run_workflow
+from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.operators.step import STEP_XCOM, WorkflowOperator
 from airflow_llm_provider.workflow.model import Workflow
 
@@ -22,6 +24,13 @@ __all__ = ["STEPS_XCOM", "WorkflowRunOperator"]
 
 STEPS_XCOM = "steps"
 """XCom with the record and the outputs of every step, whether the run completed or failed."""
+
+
+async def _nobody(question: Question) -> Answer:
+    raise ConfigurationError(
+        f"step {question.step_id!r} has to ask a person ({question.message!r}), which a task that is the whole workflow "
+        "cannot; take 'granularity' away"
+    )
 
 
 class WorkflowRunOperator(WorkflowOperator):
@@ -65,6 +74,7 @@ class WorkflowRunOperator(WorkflowOperator):
         # The task behind this one does what follows the end of the run.
         workflow = replace(self.workflow, events={})
         async with self.runtime(context) as runtime:
+            runtime.ask = _nobody
             return await run_workflow(
                 workflow,
                 bind_inputs(workflow, dict(context["params"])),

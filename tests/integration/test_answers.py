@@ -196,7 +196,7 @@ async def test_an_answer_is_paid_once(kind: str, redis_url: str) -> None:
         assert httpx.get(f"{simulator.base_url}/_simulator/stats").json()["answered"] == 5
     if kind == "redis":
         with redis.Redis.from_url(redis_url) as client:
-            keys = client.keys()
+            keys = client.keys("llm-orchestrator:answer:*")
             assert len(keys) == 2
             assert 0 < client.ttl(keys[0]) <= 3600
 

@@ -30,6 +30,12 @@ T = TypeVar("T")
 
 _HERE = Path(__file__).parent
 
+_CONFIG = """
+budgets:
+  - {name: nearly nothing, workflow: "*-without-money", limit_usd: 0.000001, period: run, on_exceeded: approve}
+  - {name: all of it, workflow: python_sensors, limit_usd: 100}
+"""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder, and keep them in one worker, for they share one Airflow."""
@@ -112,6 +118,9 @@ def airflow_stand(stand_dags: Path, tmp_path_factory: pytest.TempPathFactory) ->
     script = tmp_path_factory.mktemp("script") / "answers.json"
     script.write_text(json.dumps(answers(20)))
     os.environ["LLM_SCRIPT"] = str(script)
+    config = tmp_path_factory.mktemp("config") / "orchestrator.yaml"
+    config.write_text(_CONFIG)
+    os.environ["ORCHESTRATOR_CONFIG"] = str(config)
     stand = Stand(Home(tmp_path_factory.mktemp("airflow") / "home"), stand_dags)
     try:
         stand.start()
@@ -120,4 +129,4 @@ def airflow_stand(stand_dags: Path, tmp_path_factory: pytest.TempPathFactory) ->
             yield AirflowStand(stand, api, stand.home.environment(dict(os.environ)))
     finally:
         stand.stop()
-        del os.environ["LLM_SCRIPT"]
+        del os.environ["LLM_SCRIPT"], os.environ["ORCHESTRATOR_CONFIG"]

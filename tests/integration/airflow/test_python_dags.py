@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+
+import httpx
 
 from airflow_llm_provider.cli.airflow_api import DagRun
 from tests.conftest import REPOSITORY
@@ -64,3 +67,39 @@ def test_operators_and_the_decorator(airflow_stand: AirflowStand) -> None:
     assert api.xcom(run, "near") == []
     assert api.xcom(run, "score") == 1
     assert "tempreature" in api.xcom(run, "wrong", "step")["error"]
+
+
+SENSORS = """
+from airflow.sdk import DAG
+
+from airflow_llm_provider.sensors.llm import BudgetSensor, ModelHealthSensor
+
+# Airflow takes a task for lost that is due again before its executor tells that it was put off.
+OFTEN = {"poke_interval": 5, "timeout": 60}
+
+with DAG("python_sensors"):
+    ModelHealthSensor(task_id="healthy", provider="openai", model="gpt-4o-mini", **OFTEN)
+    ModelHealthSensor(task_id="wrong", provider="opanai", model="gpt-4o-mini", **OFTEN)
+    BudgetSensor(task_id="rich", budget="all of it", needed_usd=50, **OFTEN)
+    BudgetSensor(task_id="poor", budget="all of it", needed_usd=1000, poke_interval=5, timeout=1, soft_fail=True)
+    BudgetSensor(task_id="misspelt", budget="al of it", **OFTEN)
+"""
+
+
+def test_sensors(airflow_stand: AirflowStand) -> None:
+    api = airflow_stand.api
+    faults = [{"status": 503, "match": "^ping$"}]
+    httpx.post(f"{airflow_stand.simulator_url}/_simulator/faults", json=faults).raise_for_status()
+    run = run_of(airflow_stand, "python_sensors", SENSORS)
+    tasks = {task.task_id: task for task in api.task_instances(run)}
+    states = {task_id: task.state for task_id, task in tasks.items()}
+    assert states == {
+        "healthy": "success",
+        "wrong": "failed",
+        "rich": "success",
+        "poor": "skipped",
+        "misspelt": "failed",
+    }
+    log = json.dumps(api.log(run, tasks["misspelt"]))
+    assert "no budget is called 'al of it'; did you mean 'all of it'?" in log
+    assert "did you mean 'openai'?" in json.dumps(api.log(run, tasks["wrong"]))

@@ -413,6 +413,35 @@ def test_a_person_decides(airflow_stand: AirflowStand, answer: str) -> None:
         assert record["error"].endswith("rejected 'May a draft go out?': well written")
 
 
+def test_a_person_lets_a_run_spend_more(airflow_stand: AirflowStand) -> None:
+    name, api = "run-without-money", airflow_stand.api
+    drop(
+        airflow_stand,
+        name,
+        f"""
+        name: {name}
+        steps:
+          - {{id: ask, {LLM}, prompt: alone}}
+          - id: each
+            type: orchestrator:fan-out
+            items: [1, 2, 3]
+            task_template: {{{LLM}, prompt: "many {{{{ item }}}}"}}
+            depends_on: [ask]
+        """,
+    )
+    airflow_stand.wait_for_dag(name)
+    run = api.trigger(name)
+    until(lambda: states(airflow_stand, run).get("ask") == "awaiting_input", lambda: f"{states(airflow_stand, run)}")
+    path = f"/dags/{name}/dagRuns/{run.run_id}/taskInstances/ask/-1/hitlDetails"
+    assert "spend more than the budget 'nearly nothing' has?" in api.request("GET", path)["subject"]
+    time.sleep(2)
+    api.request("PATCH", path, json={"chosen_options": ["Approve"], "params_input": {}})
+    # The steps behind it are of the same run, and nobody is asked again.
+    run = api.wait(run, 120)
+    assert run.state == "success", log_text(airflow_stand, run)
+    assert api.xcom(run, "each", "llm_usage")["calls"] == 3
+
+
 def test_an_event_starts_a_run_once(airflow_stand: AirflowStand) -> None:
     path = drop(
         airflow_stand,

@@ -48,7 +48,7 @@ def test_what_was_tried_is_there_in_the_next_try() -> None:
     store, policy = Store(), StepRetryPolicy(0)
     tries = TaskTries.of(context(store), policy)
     assert (tries.tried, tries.spent, tries.longest_wait) == (0, None, LONGEST_WAIT)
-    later = tries.later(POSTPONED)
+    later = tries.later(POSTPONED, "llm")
     assert str(later) == "step 'ask' is tried again after 0:01:00: RateLimitError: slow down"
     decision = policy.evaluate(later, 1, 2, context(store))
     assert (decision.action, decision.retry_delay) == (RetryAction.RETRY, timedelta(seconds=60))
@@ -74,7 +74,7 @@ def test_where_nobody_would_come_back_the_worker_waits(given: Any, policy: StepR
 def test_failures_are_told_from_waits() -> None:
     store, policy = Store(), StepRetryPolicy(1)
     failure = AirflowException("broken")
-    TaskTries.of(context(store, 1, 3), policy).later(POSTPONED)
+    TaskTries.of(context(store, 1, 3), policy).later(POSTPONED, "llm")
     assert not TaskTries.of(context(store, 2, 3), policy).is_last
     assert policy.evaluate(failure, 2, 3, context(store, 2, 3)).action is RetryAction.DEFAULT
     begun_anew = TaskTries.of(context(store, 3, 3), policy)

@@ -1,0 +1,134 @@
+"""Waiting until a model answers again, and until there is money again; by default without holding a worker in between."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk.bases.sensor import BaseSensorOperator
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_llm_provider.clients.base import ChatRequest, Message
+from airflow_llm_provider.config.money import find_budget
+from airflow_llm_provider.engine.retry import HOPELESS
+from airflow_llm_provider.engine.spending import Account, Payer
+from airflow_llm_provider.errors import StepError
+from airflow_llm_provider.operators.task_runtime import task_runtime
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+__all__ = ["BudgetSensor", "ModelHealthSensor"]
+
+
+class ModelHealthSensor(BaseSensorOperator):
+    """Waits until a model answers: asks it for one token, unless its circuit is open.
+
+    What it finds out counts for the circuit breaker, as every call does. A wrong credential or an unknown model fails the task.
+
+    Args:
+        provider: Which API, by the names that workflow files use.
+        model: The provider's model name.
+        connection: Airflow connection with the credentials; ``<provider>_default`` when None.
+        base_url: Root of the API, for whatever speaks the provider's dialect.
+        mode: ``reschedule``, or ``poke``, which holds a worker all the time.
+        kwargs: What all sensors take: ``poke_interval``, ``timeout``, ``soft_fail`` …
+    """
+
+    template_fields: Sequence[str] = ("provider", "model", "connection", "base_url")
+    ui_color = "#e3f0e4"
+
+    def __init__(
+        self,
+        *,
+        provider: str,
+        model: str,
+        connection: str | None = None,
+        base_url: str | None = None,
+        mode: str = "reschedule",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mode=mode, **kwargs)
+        self.provider = provider
+        self.model = model
+        self.connection = connection
+        self.base_url = base_url
+
+    def poke(self, context: Context) -> bool:
+        """Ask; the answer's text does not matter.
+
+        Raises:
+            AirflowFailException: It can never answer this way.
+        """
+        try:
+            asyncio.run(self._ask(context["ti"].dag_id))
+        except HOPELESS as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        except StepError as error:
+            self.log.info("%s/%s does not answer: %s: %s", self.provider, self.model, type(error).__name__, error)
+            return False
+        return True
+
+    async def _ask(self, dag_id: str) -> None:
+        request = ChatRequest(model=self.model, messages=(Message("user", "ping"),), max_tokens=1)
+        async with task_runtime(self.log) as runtime:
+            client = runtime.chat(self.provider, connection=self.connection, base_url=self.base_url)
+            async with runtime.turn(self.provider, self.model, self.connection or self.base_url, 1) as call:
+                answer = await client.chat(request)
+                call.tokens = answer.usage.total_tokens
+            cost = runtime.price(self.provider, self.model, answer.usage)
+            runtime.spent(dag_id, self.provider, answer.usage, cost)
+
+
+class BudgetSensor(BaseSensorOperator):
+    """Waits until a budget has enough left; it takes nothing.
+
+    Args:
+        budget: The budget's name in ``orchestrator.yaml``.
+        needed_usd: USD that must be left; anything above 0 when 0.
+        workflow: Of which workflow, where each has the budget to itself; the DAG's own id when None.
+        team: Of which team, where each has it to itself.
+        mode: ``reschedule``, or ``poke``, which holds a worker all the time.
+        kwargs: What all sensors take: ``poke_interval``, ``timeout``, ``soft_fail`` …
+    """
+
+    template_fields: Sequence[str] = ("budget", "needed_usd", "workflow", "team")
+    ui_color = "#fff4dd"
+
+    def __init__(
+        self,
+        *,
+        budget: str,
+        needed_usd: float = 0.0,
+        workflow: str | None = None,
+        team: str = "",
+        mode: str = "reschedule",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(mode=mode, **kwargs)
+        self.budget = budget
+        self.needed_usd = needed_usd
+        self.workflow = workflow
+        self.team = team
+
+    def poke(self, context: Context) -> bool:
+        """Look at the budget.
+
+        Raises:
+            AirflowFailException: There is no such budget.
+        """
+        account = asyncio.run(self._account(context))
+        self.log.info("budget %r: %.4f of %g USD are left", self.budget, account.left, account.budget.limit_usd)
+        return account.left > 0 and account.left >= float(self.needed_usd)
+
+    async def _account(self, context: Mapping[str, Any] | Context) -> Account:
+        ti = context["ti"]
+        async with task_runtime(self.log) as runtime:
+            try:
+                budget = find_budget(runtime.settings.budgets, self.budget)
+            except ValueError as error:
+                raise AirflowFailException(f"{error}, in the key 'budgets' of orchestrator.yaml") from None
+            ledger = runtime.ledger()
+            assert ledger is not None
+            return await ledger.account(budget, Payer(self.workflow or ti.dag_id, ti.run_id, self.team))
