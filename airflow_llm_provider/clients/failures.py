@@ -176,6 +176,12 @@ def _error_class(status: int, words: str, message: str) -> type[StepError]:
 
 def _error_body(body: Any, default: str) -> tuple[str, str, str]:
     error = (body.get("error") or body) if isinstance(body, dict) else body
+    if isinstance(error, list) and error and isinstance(error[0], dict):
+        # Weaviate tells of several.
+        error = error[0]
+    if isinstance(error, dict) and isinstance(error.get("status"), dict):
+        # Qdrant: {"status": {"error": …}}.
+        error = error["status"].get("error")
     if not isinstance(error, dict):
         return "", "", str(error or default)
     details = error.get("details")

@@ -25,6 +25,8 @@ TIMEOUT = httpx.Timeout(600.0, connect=10.0)
 _SHORTEST_SECRET = 8
 """Characters."""
 
+_FORMS: Mapping[type[Any], str] = {dict: "object", list: "list"}
+
 LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 
@@ -117,11 +119,15 @@ class HttpClient:
         if not self._shared:
             await self._http.aclose()
 
-    def _request(self, path: str, body: Mapping[str, Any]) -> httpx.Request:
+    def _request(
+        self, path: str, body: Any, method: str = "POST", params: Mapping[str, Any] | None = None
+    ) -> httpx.Request:
         # The base URL may hold a query, as Azure's does.
         url = self._base_url.copy_with(path=self._base_url.path.rstrip("/") + path)
+        for name, value in (params or {}).items():
+            url = url.copy_merge_params({name: value})
         try:
-            return self._http.build_request("POST", url, json=body, headers=self._headers)
+            return self._http.build_request(method, url, json=body, headers=self._headers)
         except UnicodeEncodeError as error:
             raise InvalidRequest(
                 f"the request holds half a character ({error.object[error.start]!r}), which no JSON text can; "
@@ -134,16 +140,43 @@ class HttpClient:
         Raises:
             StepError: The class that fits the failure.
         """
-        answer = await send(self._http, self._request(path, body), secrets=self._secrets)
+        data: dict[str, Any] = await self.call("POST", path, body)
+        return data
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        params: Mapping[str, Any] | None = None,
+        form: type[Any] = dict,
+    ) -> Any:
+        """Send JSON and read JSON.
+
+        Args:
+            method: The HTTP method.
+            path: Below the root of the API.
+            body: JSON; None sends none.
+            params: The query.
+            form: Of which type the answer has to be; an empty answer is an empty one of it.
+
+        Raises:
+            StepError: The class that fits the failure.
+        """
+        request = self._request(path, body, method, params)
+        answer = await send(self._http, request, secrets=self._secrets)
+        if not answer.content and method != "POST":
+            return form()
         try:
             data = answer.json()
         except ValueError:
             data = None
-        if not isinstance(data, dict):
+        if not isinstance(data, form):
             # A provider does not answer 200 with something else than an object; whatever stands between broke it.
             shown = redact(answer.text, self._secrets)[:80]
             raise ConnectionError(
-                f"{self.provider}: the answer is no JSON object but {shown!r}", status=answer.status_code
+                f"{self.provider}: the answer is no JSON {_FORMS[form]} but {shown!r}", status=answer.status_code
             )
         return data
 

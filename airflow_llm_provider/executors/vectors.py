@@ -13,7 +13,7 @@ from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.executors.llm import Text
 from airflow_llm_provider.spelling import nothing_called
-from airflow_llm_provider.stores import known_stores
+from airflow_llm_provider.stores import is_store, known_stores
 from airflow_llm_provider.stores.base import Item, VectorStore
 from airflow_llm_provider.stores.filters import parse_filter
 from airflow_llm_provider.workflow.templates import is_template
@@ -31,7 +31,7 @@ __all__ = [
 
 
 def _database(name: str) -> str:
-    if name not in known_stores():
+    if not is_store(name):
         raise ValueError(nothing_called("vector store", name, known_stores()))
     return name
 

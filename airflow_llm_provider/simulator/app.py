@@ -11,7 +11,8 @@
 | ``GET /v1/models`` | OpenAI's list; Anthropic's with the header ``anthropic-version`` |
 | ``POST /_simulator/faults`` | puts a list of faults in line, see :class:`~airflow_llm_provider.simulator.faults.Fault` |
 | ``GET /_simulator/stats`` | ``calls``, ``answered``, and the last calls |
-| ``DELETE /_simulator`` | forgets faults and calls |
+| ``DELETE /_simulator`` | forgets faults, calls and vectors |
+| ``/collections…``, ``/indexes…``, ``/v1/schema…`` and what belongs to them | Qdrant, Pinecone, Weaviate |
 | ``GET /health`` | 200 |
 
 A missing key, and the key ``invalid``, are refused with 401; a model whose name begins with ``missing-`` is unknown. As the real
@@ -45,6 +46,7 @@ from airflow_llm_provider.simulator.failing import (
     request_id_header,
 )
 from airflow_llm_provider.simulator.faults import Fault, FaultLine
+from airflow_llm_provider.simulator.stores import Stores
 from airflow_llm_provider.simulator.wire import (
     MODELS,
     Answer,
@@ -85,12 +87,14 @@ class Simulator:
     def __init__(self, rules: Iterable[Rule] = ()) -> None:
         self._rules = tuple(rules)
         self.faults = FaultLine()
+        self.stores = Stores()
         self.reset()
 
     def reset(self) -> None:
-        """Forget faults, calls, and how often rules were used."""
+        """Forget faults, calls, vectors, and how often rules were used."""
         self._book = RuleBook(self._rules)
         self.faults.clear()
+        self.stores.reset()
         self.calls = 0
         self.answered = 0
         self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
@@ -305,6 +309,7 @@ def create_app(rules: Iterable[Rule] | Simulator = ()) -> ASGIApp:
             Route("/_simulator/stats", simulator.stats),
             Route("/_simulator", simulator.forget, methods=["DELETE"]),
             Route("/health", health),
+            *simulator.stores.routes(),
         ]
     )
     return WithConnection(app)

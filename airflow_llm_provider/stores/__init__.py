@@ -9,22 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from airflow_llm_provider.clients.base import Credentials
-from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.registry import Registry
-from airflow_llm_provider.spelling import nothing_called
 from airflow_llm_provider.stores.base import VectorStore
 
-__all__ = ["COMMON", "is_store", "known_stores", "store_credentials", "vector_store"]
-
-COMMON = ("pgvector", "pinecone", "qdrant", "weaviate")
-"""Stores that a workflow file may name whether or not a client for them is installed where it is read."""
+__all__ = ["is_store", "known_stores", "store_credentials", "vector_store"]
 
 _STORES = Registry("airflow_llm_provider.vector_stores", "vector store")
 
 
 def known_stores() -> list[str]:
     """Give the names that a workflow file may use, sorted."""
-    return sorted({*_STORES.names(), *COMMON})
+    return _STORES.names()
 
 
 def is_store(name: str) -> bool:
@@ -40,15 +35,8 @@ def vector_store(name: str, credentials: Callable[[], Credentials] = Credentials
         credentials: Finds how to reach it; called only for a store that is installed.
 
     Raises:
-        ConfigurationError: The store is unknown, no client for it is installed, or its credentials lack something.
+        ConfigurationError: The store is unknown, what its client needs is not installed, or its credentials lack something.
     """
-    if not is_store(name):
-        if name in COMMON:
-            raise ConfigurationError(
-                f"no client for the vector store {name!r} is installed; write 'database: local', run offline, or install a "
-                "package that registers it under the entry point group 'airflow_llm_provider.vector_stores'"
-            )
-        raise ConfigurationError(nothing_called("vector store", name, known_stores()))
     store: VectorStore = _STORES.find(name)(credentials())
     return store
 

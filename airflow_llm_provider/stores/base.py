@@ -10,9 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+from airflow_llm_provider.errors import InvalidRequest
 from airflow_llm_provider.stores.filters import Filter
 
-__all__ = ["Found", "Item", "VectorStore"]
+__all__ = ["Found", "Item", "VectorStore", "check_length"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,3 +128,21 @@ class VectorStore(Protocol):
     async def aclose(self) -> None:
         """Give connections back."""
         ...  # pragma: no cover - protocol
+
+
+def check_length(index: str, expected: int, given: int) -> None:
+    """Refuse a vector of another length than its index has.
+
+    Args:
+        index: The index.
+        expected: Numbers in its vectors.
+        given: Numbers in the vector.
+
+    Raises:
+        InvalidRequest: They differ.
+    """
+    if given != expected:
+        raise InvalidRequest(
+            f"the index {index!r} holds vectors of {expected} numbers, and this one has {given}; embed with one model and the "
+            "same 'dimensions' for storing and for searching"
+        )

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, TypeVar
 from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.config.settings import airflow_home
 from airflow_llm_provider.errors import ConfigurationError, InvalidRequest, ServiceUnavailable
-from airflow_llm_provider.stores.base import Found, Item
+from airflow_llm_provider.stores.base import Found, Item, check_length
 from airflow_llm_provider.stores.filters import Filter
 
 __all__ = ["LocalStore"]
@@ -83,7 +83,7 @@ class LocalStore:
             length = _dimensions(database, index)
             for item in items:
                 length = length or len(item.vector)
-                _check_length(index, length, len(item.vector))
+                check_length(index, length, len(item.vector))
             database.executemany(
                 "INSERT INTO vectors (index_name, namespace, id, metadata, length, exponent, vector) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (index_name, namespace, id) DO UPDATE SET "
@@ -114,7 +114,7 @@ class LocalStore:
         def read(database: sqlite3.Connection) -> list[Found]:
             # One snapshot for finding the best and for fetching what they hold.
             database.execute("BEGIN")
-            _check_length(index, _dimensions(database, index) or len(vector), len(vector))
+            check_length(index, _dimensions(database, index) or len(vector), len(vector))
             score = _scoring(vector)
             best = heapq.nsmallest(
                 top_k,
@@ -237,14 +237,6 @@ def _unpack(blob: bytes) -> tuple[float, ...]:
 def _dimensions(database: sqlite3.Connection, index: str) -> int | None:
     row = database.execute("SELECT length(vector) FROM vectors WHERE index_name = ? LIMIT 1", (index,)).fetchone()
     return None if row is None else int(row[0]) // 4
-
-
-def _check_length(index: str, expected: int, given: int) -> None:
-    if given != expected:
-        raise InvalidRequest(
-            f"the index {index!r} holds vectors of {expected} numbers, and this one has {given}; embed with one model and the "
-            "same 'dimensions' for storing and for searching"
-        )
 
 
 def _rows(

@@ -29,7 +29,7 @@ async def run(path: Path, simulator: SimulatorServer, inputs: dict[str, Any]) ->
 
     def credentials(provider: str, connection: str | None) -> Credentials:
         urls = {"openai": simulator.openai_base_url, "anthropic": simulator.anthropic_base_url}
-        return Credentials(base_url=urls[provider], api_key="simulator")
+        return Credentials(base_url=urls.get(provider), api_key="simulator")
 
     async with Runtime(credentials=credentials) as runtime:
         return await run_workflow(workflow, inputs, runtime)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from airflow_llm_provider.simulator.faults import Fault
 from airflow_llm_provider.stores.base import Item
 from airflow_llm_provider.workflow.model import Retry
 from dag_factory import read_file, read_text
+from tests.conftest import WORKFLOWS
 
 MODEL = "text-embedding-3-small"
 
@@ -160,3 +162,36 @@ async def test_a_published_file_runs_offline(
 
 def workflow_output(workflow: Any, step_id: str) -> str:
     return next(str(step.primary_output) for step in workflow.steps if step.id == step_id)
+
+
+async def example(name: str, server: SimulatorServer, database: str, postgres: str, **inputs: Any) -> RunResult:
+    [workflow] = read_file(WORKFLOWS / f"{name}.yaml").workflows
+    places = {
+        "openai": Credentials(server.openai_base_url, "simulator"),
+        "anthropic": Credentials(server.anthropic_base_url, "simulator"),
+        "pgvector": Credentials(postgres, options={"table_prefix": "rag_"}),
+        "local": Credentials(),
+    }
+    async with Runtime(credentials=lambda name, connection: places[name]) as runtime:
+        sample = json.loads((WORKFLOWS / f"{name}.input.json").read_text())
+        done = await run_workflow(workflow, {**sample, "database": database, **inputs}, runtime)
+    assert done.state == "completed", done.error
+    return done
+
+
+async def test_the_example_gives_the_same_on_postgresql(server: SimulatorServer, postgres_url: str) -> None:
+    told = {}
+    for database in ("local", "pgvector"):
+        for _ in range(2):
+            # A document that is put in again replaces itself.
+            kept = await example("knowledge-ingest", server, database, postgres_url)
+        assert kept.outputs["pieces"] == 2
+        question = "Green tea is brewed with water of 75 °C?"
+        answered = await example("knowledge-answer", server, database, postgres_url, question=question)
+        told[database] = answered
+        assert [source["metadata"]["place"] for source in answered.outputs["sources"]] in ([0, 1], [1, 0])
+    for source, same in zip(*(answered.outputs["sources"] for answered in told.values()), strict=True):
+        assert (source["id"], source["metadata"]) == (same["id"], same["metadata"])
+        assert source["score"] == pytest.approx(same["score"], abs=1e-5)
+    first, second = (answered.outputs["answer"] for answered in told.values())
+    assert first == second

@@ -195,7 +195,7 @@ FAILING = [
     (
         "type: vector_search, database: pinecone, index: i, query: [1]",
         {},
-        "ConfigurationError: no client for the vector store 'pinecone' is installed; write 'database: local'",
+        "ConfigurationError: no API key for provider 'pinecone'; set PINECONE_API_KEY",
     ),
     (
         "type: vector_search, database: '{{ db }}', index: i, query: [1]",
