@@ -15,7 +15,7 @@ _HEADERS = {
 _OPTIONS = {
     "label": "Options",
     "schema": {"type": ["object", "null"]},
-    "description": "What only this provider reads, as a JSON object: test_model (asked by the Test button), api_version (Azure), region.",
+    "description": "What only one provider reads, as a JSON object: test_model (for the Test button), api_version (Azure), region.",
 }
 
 
