@@ -16,6 +16,9 @@ def add_parser(commands: Any) -> None:
         "--port", type=int, default=8900, help="port to listen on; 0 takes a free one (default %(default)s)"
     )
     parser.add_argument("--rules", metavar="FILE", help="YAML or JSON list of answer rules")
+    parser.add_argument(
+        "--batch-seconds", type=float, default=5.0, metavar="N", help="how long a batch takes (default %(default)s)"
+    )
     parser.set_defaults(run=_run)
 
 
@@ -23,5 +26,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.clients.rules import load_rules
     from airflow_llm_provider.simulator.app import serve
 
-    serve(arguments.host, arguments.port, load_rules(arguments.rules) if arguments.rules else ())
+    serve(
+        arguments.host, arguments.port, load_rules(arguments.rules) if arguments.rules else (), arguments.batch_seconds
+    )
     return 0

@@ -15,7 +15,7 @@ from airflow_llm_provider.clients.http import HttpClient
 from airflow_llm_provider.clients.structured import in_words, is_strict
 from airflow_llm_provider.errors import ConnectionError
 
-__all__ = ["DEFAULT_MAX_TOKENS", "AnthropicChat"]
+__all__ = ["DEFAULT_MAX_TOKENS", "AnthropicChat", "AnthropicClient", "message_body", "read_message"]
 
 DEFAULT_MAX_TOKENS = 1024
 """The API insists on a limit; this one is used when the step names none."""
@@ -33,8 +33,8 @@ _FINISH_REASONS: Mapping[str, str] = {
 }
 
 
-class AnthropicChat(HttpClient):
-    """A client of ``POST /v1/messages``."""
+class AnthropicClient(HttpClient):
+    """What the clients of Anthropic's API share: where it is and who asks."""
 
     provider: ClassVar[str] = "anthropic"
     default_base_url: ClassVar[str] = "https://api.anthropic.com"
@@ -53,6 +53,10 @@ class AnthropicChat(HttpClient):
         # https://platform.claude.com/docs/en/api/versioning
         return {"x-api-key": key, "anthropic-version": "2023-06-01"}
 
+
+class AnthropicChat(AnthropicClient):
+    """A client of ``POST /v1/messages``."""
+
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """Ask once.
 
@@ -62,18 +66,12 @@ class AnthropicChat(HttpClient):
         Raises:
             StepError: The class that fits the failure.
         """
-        body = _body(request)
+        body = message_body(request)
         if request.stream:
             return await self._streamed(body)
         data = await self.post(self._path, body)
         with self.reading():
-            return ChatResponse(
-                text="".join(block["text"] for block in data["content"] if block["type"] == "text"),
-                model=data.get("model") or request.model,
-                usage=_usage(data.get("usage")),
-                finish_reason=_finish_reason(data.get("stop_reason")),
-                id=data.get("id"),
-            )
+            return read_message(data, request.model)
 
     async def _streamed(self, body: Mapping[str, Any]) -> ChatResponse:
         started = time.perf_counter()
@@ -109,7 +107,12 @@ class AnthropicChat(HttpClient):
         )
 
 
-def _body(request: ChatRequest) -> dict[str, Any]:
+def message_body(request: ChatRequest) -> dict[str, Any]:
+    """Write a question as the body of ``POST /v1/messages``, without what streaming adds.
+
+    Args:
+        request: The question.
+    """
     schema = request.schema
     if schema is not None and (_WORDS_ONLY.match(request.model) or not is_strict(schema)):
         request, schema = in_words(request), None
@@ -131,6 +134,22 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         **{name: value for name, value in optional.items() if value is not None},
         **request.extra,
     }
+
+
+def read_message(data: Mapping[str, Any], model: str) -> ChatResponse:
+    """Read the body of an answer.
+
+    Args:
+        data: The body.
+        model: The model that was asked, for an answer that names none.
+    """
+    return ChatResponse(
+        text="".join(block["text"] for block in data["content"] if block["type"] == "text"),
+        model=data.get("model") or model,
+        usage=_usage(data.get("usage")),
+        finish_reason=_finish_reason(data.get("stop_reason")),
+        id=data.get("id"),
+    )
 
 
 def _system(messages: Sequence[Message]) -> str | list[Mapping[str, Any]] | None:

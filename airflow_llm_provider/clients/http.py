@@ -168,6 +168,9 @@ class HttpClient:
         answer = await send(self._http, request, secrets=self._secrets)
         if not answer.content and method != "POST":
             return form()
+        return self._read(answer, form)
+
+    def _read(self, answer: httpx.Response, form: type[Any]) -> Any:
         try:
             data = answer.json()
         except ValueError:
@@ -179,6 +182,45 @@ class HttpClient:
                 f"{self.provider}: the answer is no JSON {_FORMS[form]} but {shown!r}", status=answer.status_code
             )
         return data
+
+    async def upload(self, path: str, fields: Mapping[str, str], name: str, content: bytes) -> Any:
+        """Send a file as a form, and read a JSON object.
+
+        Args:
+            path: Below the root of the API.
+            fields: The form's other fields.
+            name: The file's name.
+            content: What is in it.
+
+        Raises:
+            StepError: The class that fits the failure.
+        """
+        url = self._base_url.copy_with(path=self._base_url.path.rstrip("/") + path)
+        files = {"file": (name, content, "application/jsonl")}
+        request = self._http.build_request("POST", url, data=dict(fields), files=files, headers=self._headers)
+        return self._read(await send(self._http, request, secrets=self._secrets), dict)
+
+    async def lines(self, path: str) -> AsyncGenerator[dict[str, Any], None]:
+        """Read a file of JSON lines, one by one.
+
+        Args:
+            path: Below the root of the API.
+
+        Raises:
+            StepError: The class that fits the failure.
+        """
+        answer = await send(self._http, self._request(path, None, "GET"), secrets=self._secrets, stream=True)
+        try:
+            async for line in _lines(answer):
+                if line.strip():
+                    with self.reading():
+                        yield _object(line)
+        except httpx.HTTPError as error:
+            raise _transport_error(error, answer.request, self._secrets) from None
+        except ValueError:
+            raise ConnectionError(f"{answer.request.url.host} sent a line that is no JSON object") from None
+        finally:
+            await answer.aclose()
 
     async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncGenerator[dict[str, Any], None]:
         """Send a JSON body and read a stream of server-sent events, each a JSON object.
@@ -266,6 +308,13 @@ def _transport_error(error: httpx.HTTPError, request: httpx.Request, secrets: It
     return ConnectionError(f"the connection to {where} failed ({type(error).__name__}: {redact(str(error), secrets)})")
 
 
+def _object(line: str) -> dict[str, Any]:
+    data = json.loads(line)
+    if not isinstance(data, dict):
+        raise ValueError(line)
+    return data
+
+
 async def _lines(answer: httpx.Response) -> AsyncIterator[str]:
     # httpx's own lines also end at U+2028, U+0085 and others, which JSON texts may hold as they are.
     rest = b""
@@ -273,6 +322,8 @@ async def _lines(answer: httpx.Response) -> AsyncIterator[str]:
         *lines, rest = (rest + piece).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r").decode()
+    if rest.strip():
+        yield rest.decode()
 
 
 async def events(answer: httpx.Response, secrets: Iterable[str] = ()) -> AsyncIterator[dict[str, Any]]:

@@ -14,7 +14,7 @@ from airflow_llm_provider.clients.structured import in_words, is_strict
 from airflow_llm_provider.clients.vectors import vector
 from airflow_llm_provider.errors import ConnectionError
 
-__all__ = ["OpenAIChat", "OpenAIEmbeddings"]
+__all__ = ["OpenAIChat", "OpenAIClient", "OpenAIEmbeddings", "chat_body", "read_answer"]
 
 _REASONING_MODEL = re.compile(r"^(?:ft:)?(?:o\d|gpt-5)")
 """These refuse ``max_tokens`` and take ``max_completion_tokens``, which servers that copy the API often do not know."""
@@ -58,19 +58,12 @@ class OpenAIChat(OpenAIClient):
         Raises:
             StepError: The class that fits the failure.
         """
-        body = _body(request)
+        body = chat_body(request)
         if request.stream:
             return await self._streamed(body)
         data = await self.post(self.path("chat/completions", request.model), body)
         with self.reading():
-            choice = data["choices"][0]
-            return ChatResponse(
-                text=choice["message"].get("content") or choice["message"].get("refusal") or "",
-                model=data.get("model") or request.model,
-                usage=_usage(data.get("usage")),
-                finish_reason=choice.get("finish_reason"),
-                id=data.get("id"),
-            )
+            return read_answer(data, request.model)
 
     async def _streamed(self, body: Mapping[str, Any]) -> ChatResponse:
         started = time.perf_counter()
@@ -129,7 +122,12 @@ class OpenAIEmbeddings(OpenAIClient):
             )
 
 
-def _body(request: ChatRequest) -> dict[str, Any]:
+def chat_body(request: ChatRequest) -> dict[str, Any]:
+    """Write a question as the body of ``POST /chat/completions``, without what streaming adds.
+
+    Args:
+        request: The question.
+    """
     schema = request.schema
     if schema is not None and _WORDS_ONLY.match(request.model):
         request, schema = in_words(request), None
@@ -148,6 +146,23 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         **{name: value for name, value in optional.items() if value is not None},
         **request.extra,
     }
+
+
+def read_answer(data: Mapping[str, Any], model: str) -> ChatResponse:
+    """Read the body of an answer.
+
+    Args:
+        data: The body.
+        model: The model that was asked, for an answer that names none.
+    """
+    choice = data["choices"][0]
+    return ChatResponse(
+        text=choice["message"].get("content") or choice["message"].get("refusal") or "",
+        model=data.get("model") or model,
+        usage=_usage(data.get("usage")),
+        finish_reason=choice.get("finish_reason"),
+        id=data.get("id"),
+    )
 
 
 def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:

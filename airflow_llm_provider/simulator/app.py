@@ -8,6 +8,7 @@
 | ``POST /v2/chat``, ``/v2/embed`` | Cohere |
 | ``POST /model/{model}/converse``, ``…/converse-stream``, ``…/invoke`` | Bedrock; signatures are not checked |
 | ``POST /v1/inference`` | LLM-Forge; needs no key |
+| ``/v1/files``, ``/v1/batches``, ``/v1/messages/batches`` and what is below them | batches of OpenAI and Anthropic |
 | ``GET /v1/models`` | OpenAI's list; Anthropic's with the header ``anthropic-version`` |
 | ``POST /_simulator/faults`` | puts a list of faults in line, see :class:`~airflow_llm_provider.simulator.faults.Fault` |
 | ``GET /_simulator/stats`` | ``calls``, ``answered``, and the last calls |
@@ -36,6 +37,7 @@ from starlette.types import ASGIApp
 from airflow_llm_provider import errors
 from airflow_llm_provider.clients.faults import WireFault
 from airflow_llm_provider.clients.rules import Rule, RuleBook, count_tokens, text_of
+from airflow_llm_provider.simulator.batches import Batches
 from airflow_llm_provider.simulator.failing import (
     Dropped,
     WithConnection,
@@ -77,6 +79,7 @@ class Simulator:
 
     Args:
         rules: How to answer; see :mod:`airflow_llm_provider.clients.rules`.
+        batch_seconds: How long a batch takes.
 
     Attributes:
         calls: Model calls that arrived.
@@ -84,10 +87,12 @@ class Simulator:
         requests: The last 1000 calls: path, query, headers without keys, and body.
     """
 
-    def __init__(self, rules: Iterable[Rule] = ()) -> None:
+    def __init__(self, rules: Iterable[Rule] = (), batch_seconds: float = 0.0) -> None:
         self._rules = tuple(rules)
+        self.batch_seconds = batch_seconds
         self.faults = FaultLine()
         self.stores = Stores()
+        self.batches = Batches(self)
         self.reset()
 
     def reset(self) -> None:
@@ -95,6 +100,7 @@ class Simulator:
         self._book = RuleBook(self._rules)
         self.faults.clear()
         self.stores.reset()
+        self.batches.reset()
         self.calls = 0
         self.answered = 0
         self.requests: deque[dict[str, Any]] = deque(maxlen=1000)
@@ -141,6 +147,32 @@ class Simulator:
         if body.get("stream"):
             return await broken(request, fault, dialect, b"".join(dialect.stream(answer, body)), dialect.events)
         return await broken(request, fault, dialect, json.dumps(dialect.complete(answer)).encode())
+
+    async def answer_one(self, request: Request, dialect: Dialect, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Answer a question of a batch.
+
+        Args:
+            request: What asked for the batch, for its headers.
+            dialect: Whose batch it is.
+            body: The question.
+
+        Returns:
+            A status code and a body.
+        """
+        self.calls += 1
+        try:
+            dialect.check(body, request.headers)
+            texts = dialect.texts(body)
+            rule = self._book.take(body["model"], texts[-1])
+            if rule.error is not None or (rule.fault is not None and rule.fault.status is not None):
+                name = rule.error.type if rule.error else ""
+                status = _STATUS.get(getattr(errors, name, errors.StepError), 500 if rule.fault else 400)
+                return status, dialect.error(status, rule.error.message if rule.error else "simulated fault", name)
+            answer = self._answer(body, texts, rule)
+        except BadRequestError as error:
+            return 400, dialect.error(400, str(error))
+        self.answered += 1
+        return 200, dialect.complete(answer)
 
     async def embed(
         self, request: Request, dialect: Dialect, vectors: Callable[[dict[str, Any]], dict[str, Any]], texts: str
@@ -310,19 +342,22 @@ def create_app(rules: Iterable[Rule] | Simulator = ()) -> ASGIApp:
             Route("/_simulator", simulator.forget, methods=["DELETE"]),
             Route("/health", health),
             *simulator.stores.routes(),
+            *simulator.batches.routes(),
         ]
     )
     return WithConnection(app)
 
 
-def serve(host: str, port: int, rules: Iterable[Rule] = ()) -> None:
+def serve(host: str, port: int, rules: Iterable[Rule] = (), batch_seconds: float = 0.0) -> None:
     """Serve until stopped.
 
     Args:
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
         rules: How to answer.
+        batch_seconds: How long a batch takes.
     """
     import uvicorn
 
-    uvicorn.run(create_app(rules), host=host, port=port, log_level="info", access_log=False, lifespan="off")
+    app = create_app(Simulator(rules, batch_seconds))
+    uvicorn.run(app, host=host, port=port, log_level="info", access_log=False, lifespan="off")

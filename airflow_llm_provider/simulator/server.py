@@ -33,13 +33,14 @@ class SimulatorServer:
 
     Args:
         rules: How to answer; see :mod:`airflow_llm_provider.clients.rules`.
+        batch_seconds: How long a batch takes.
 
     Attributes:
         simulator: Its faults, counters and seen requests.
     """
 
-    def __init__(self, rules: Iterable[Rule] = ()) -> None:
-        self.simulator = Simulator(rules)
+    def __init__(self, rules: Iterable[Rule] = (), batch_seconds: float = 0.0) -> None:
+        self.simulator = Simulator(rules, batch_seconds)
         config = uvicorn.Config(create_app(self.simulator), log_level="error", access_log=False, lifespan="off")
         self._server = _Server(config)
         self._socket = socket.socket()
