@@ -18,7 +18,7 @@ TriggerRule = Literal[
     "none_failed", "none_skipped", "none_failed_min_one_success", "all_skipped", "always",
 ]  # fmt: skip
 
-Lane = Literal["inline", "mapped"]
+Lane = Literal["inline", "mapped", "batch"]
 
 
 PRESETS = frozenset(
@@ -91,7 +91,7 @@ class AirflowStep(AirflowTask):
         pool_slots: Slots the task takes in its pool.
         trigger_rule: When the task runs, given the states of those before it.
         lane: How the items of a fan-out run: in the step's own task (``inline``, which is meant when absent), or as tasks of
-            their own (``mapped``).
+            their own (``mapped``), or as batches of the provider's (``batch``).
     """
 
     pool_slots: int | None = Field(default=None, ge=1)

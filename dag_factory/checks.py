@@ -26,7 +26,7 @@ MAX_STEPS = 10_000
 MAX_ID = 250
 """Most characters of an id, in Airflow's database."""
 
-__all__ = ["check", "is_mapped"]
+__all__ = ["check", "is_batched", "is_mapped"]
 
 FAN_OUT = "orchestrator:fan-out"
 """The executor whose steps have lanes."""
@@ -161,6 +161,15 @@ def is_mapped(step: Step) -> bool:
     return step.executor == FAN_OUT and step.airflow.get("lane") == "mapped"
 
 
+def is_batched(step: Step) -> bool:
+    """Tell whether the items of a step are questions of a batch in Airflow.
+
+    Args:
+        step: The step.
+    """
+    return step.executor == FAN_OUT and step.airflow.get("lane") == "batch"
+
+
 def _check_lanes(workflow: Workflow, problems: Problems) -> None:
     for step in workflow.steps:
         if "lane" in step.airflow and step.executor != FAN_OUT:
@@ -177,6 +186,8 @@ def _check_lanes(workflow: Workflow, problems: Problems) -> None:
                 suggestion="take 'lane' away",
                 at_key=True,
             )
+        if is_batched(step):
+            _check_batch(step, problems)
         most = step.inputs.get("max_concurrency")
         if is_mapped(step) and isinstance(most, str) and is_template(most):
             problems.error(
@@ -190,6 +201,29 @@ def _check_lanes(workflow: Workflow, problems: Problems) -> None:
                 step.location,
                 suggestion="set them in its 'task_template'",
             )
+
+
+def _check_batch(step: Step, problems: Problems) -> None:
+    """Check that the items of a fan-out can be questions of a batch."""
+    assert step.template is not None
+    template = step.template
+    if template.executor != "llm":
+        problems.error(
+            f"only questions to chat models can be handed in as a batch, and the 'task_template' of {step.id!r} is of the type "
+            f"{template.executor!r}",
+            (*step.location, "airflow", "lane"),
+            suggestion="write 'lane: inline' or 'lane: mapped'",
+        )
+        return
+    from airflow_llm_provider.clients.batch import batch_providers
+
+    provider = template.inputs.get("provider")
+    if isinstance(provider, str) and not is_template(provider) and provider not in batch_providers():
+        problems.error(
+            f"{provider!r} takes no batches; those that do are {', '.join(batch_providers())}",
+            template.input_locations.get("provider", template.location),
+            suggestion="take 'lane: batch' away, or ask another provider",
+        )
 
 
 def _check_dependencies(workflow: Workflow, problems: Problems) -> None:

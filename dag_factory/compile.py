@@ -29,7 +29,7 @@ from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Input, Step, Trigger, Workflow
 from airflow_llm_provider.workflow.task_ids import ENDING_TASK, EVENT_TASK, OUTPUTS_TASK, mapped_task_ids
 from dag_factory.airflow_block import AirflowWorkflow
-from dag_factory.checks import is_mapped
+from dag_factory.checks import is_batched, is_mapped
 from dag_factory.pods import pod_override
 
 if TYPE_CHECKING:
@@ -150,10 +150,17 @@ def _task(
     step: Step, workflow: Workflow, defaults: Mapping[str, Any]
 ) -> tuple[WorkflowStepOperator, WorkflowStepOperator]:
     """Make the task of a step, which is both the first and the last of the step."""
-    operator = OPERATORS.get(step.executor, WorkflowStepOperator)
+    operator = _batched_operator() if is_batched(step) else OPERATORS.get(step.executor, WorkflowStepOperator)
     settings = _arguments(defaults, step.airflow)
     task = operator(step=step, workflow=workflow, **{**settings, **retry_arguments(step, settings.get("retries"))})
     return task, task
+
+
+def _batched_operator() -> type[WorkflowStepOperator]:
+    # Airflow's triggers take 20 ms to import, which every task's process would pay.
+    from airflow_llm_provider.operators.batch import FanOutBatchOperator
+
+    return FanOutBatchOperator
 
 
 def _mapped_tasks(

@@ -7,7 +7,7 @@ import copy
 import logging
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -27,12 +27,23 @@ from airflow_llm_provider.stores import is_store, store_credentials, vector_stor
 from airflow_llm_provider.stores.base import VectorStore
 
 if TYPE_CHECKING:
+    from airflow_llm_provider.clients.base import ChatRequest, ChatResponse
+    from airflow_llm_provider.clients.batch import BatchClient
     from airflow_llm_provider.clients.objects import ObjectStore
+    from airflow_llm_provider.config.money import ModelPlace
     from airflow_llm_provider.engine.sharing import SharedState
     from airflow_llm_provider.engine.spending import Ledger
     from airflow_llm_provider.engine.traffic import Call, Traffic
 
-__all__ = ["ConnectionLookup", "CredentialsLookup", "Rehearsal", "Runtime", "environment_secret", "no_connection"]
+__all__ = [
+    "Answers",
+    "ConnectionLookup",
+    "CredentialsLookup",
+    "Rehearsal",
+    "Runtime",
+    "environment_secret",
+    "no_connection",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +52,9 @@ CredentialsLookup = Callable[[str, "str | None"], Credentials]
 
 _Key = tuple[str, "str | None", "str | None"]
 """Name, connection, and root of the API."""
+
+Answers = Callable[["ModelPlace", "ChatRequest"], Awaitable["tuple[ChatResponse, float] | None"]]
+"""Whom to ask and what, to the answer and which part of its usual price it costs."""
 
 ConnectionLookup = Callable[[str], "ConnectionFields | None"]
 """Connection id to the connection's fields; None where there are no connections, so that the settings hold."""
@@ -127,6 +141,7 @@ class Runtime:
         rehearsal: How the run is rehearsed; None for a run that counts.
 
     Attributes:
+        answers: Answers chat models' questions in their place; None for those that it has no answer to, which are asked.
         longest_wait: Most seconds to wait here between two tries of a step; a step that has to wait longer is postponed. None
             where nobody would come back to it.
     """
@@ -154,6 +169,7 @@ class Runtime:
         self.checkpoint = checkpoint
         self.rehearsal = rehearsal
         self.longest_wait: float | None = None
+        self.answers: Answers | None = None
         self._clients = clients or Clients()
         self.find_credentials: CredentialsLookup = credentials or self.configured_credentials
         self.find_connection: ConnectionLookup = no_connection
@@ -227,6 +243,12 @@ class Runtime:
                 provider, lambda: embedding_client(provider, self._credentials(*key))
             )
         return self._embedding[key]
+
+    def batch(self, provider: str, connection: str | None, base_url: str | None) -> BatchClient:
+        """Give a new client of a provider's batch API; the arguments and errors are those of :meth:`chat`."""
+        from airflow_llm_provider.clients.batch import batch_client
+
+        return batch_client(provider, self._credentials(provider, connection, base_url))
 
     def store(self, database: str, *, connection: str | None = None) -> VectorStore:
         """Give a vector store; the same one for the same arguments.

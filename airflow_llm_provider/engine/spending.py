@@ -180,6 +180,24 @@ class Ledger:
                     break
         return told
 
+    async def adjust(self, payer: Payer, usd: float) -> None:
+        """Correct what is spent.
+
+        Args:
+            payer: On whose account.
+            usd: What is spent more, or less when it is below 0.
+
+        Raises:
+            ServiceUnavailable: The ledger cannot be reached.
+        """
+
+        def change(state: dict[str, Any], now: float) -> tuple[dict[str, Any], None]:
+            return {**state, "spent": state.get("spent", 0.0) + usd}, None
+
+        for budget in self._budgets:
+            if budget.fits(payer.workflow, payer.team, payer.labels):
+                await self._change(budget, _key(budget, payer), change)
+
     async def approve(self, budget: Budget, payer: Payer) -> None:
         """Let a run spend more than a budget has.
 

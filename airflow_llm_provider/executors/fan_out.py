@@ -22,6 +22,7 @@ from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Scope
 from airflow_llm_provider.engine.step import run_step
 from airflow_llm_provider.errors import InvalidRequest, ItemsFailed, Postponed
+from airflow_llm_provider.executors.batching import PutAside
 from airflow_llm_provider.workflow.model import Step
 
 __all__ = ["FanOut", "FanOutInputs", "collect", "listed", "run_item"]
@@ -84,7 +85,7 @@ class FanOut(Executor[FanOutInputs]):
         waiting = [run(index, item) for index, item in enumerate(items) if index not in ended]
         await asyncio.gather(*waiting)
         for result in failed.values():
-            if isinstance(result.exception, PersonNeeded):
+            if isinstance(result.exception, (PersonNeeded, PutAside)):
                 raise result.exception
         waits = [result.postponed for result in failed.values() if result.postponed is not None]
         if waits and (len(waits) == len(failed) or inputs.on_item_error != "fail"):

@@ -13,7 +13,7 @@ from airflow_llm_provider.engine.executor import StepContext
 from airflow_llm_provider.engine.spending import Ledger, Taken
 from airflow_llm_provider.errors import BudgetExceeded, StepError
 
-__all__ = ["LONGEST_ANSWER", "Payment", "paying"]
+__all__ = ["LONGEST_ANSWER", "Payment", "pay_ahead", "paying"]
 
 LONGEST_ANSWER = 1024
 """Tokens that an answer is thought to have at most where nothing limits it."""
@@ -63,6 +63,32 @@ async def paying(
         context.say(told)
 
 
+async def pay_ahead(context: StepContext, usd: float) -> None:
+    """Take what calls may cost that are made much later, for good; :meth:`Ledger.adjust` corrects it.
+
+    Args:
+        context: The step that pays.
+        usd: What they may cost.
+
+    Raises:
+        BudgetExceeded: A budget has not enough left, and a cheaper model would not do.
+        ServiceUnavailable: The ledger cannot be reached.
+    """
+    ledger = context.runtime.ledger() if context.runtime.settings.budgets else None
+    while ledger is not None:
+        try:
+            taken = await ledger.take(context.scope.payer, usd)
+        except BudgetExceeded as error:
+            budget = find_budget(context.runtime.settings.budgets, error.budget)
+            if budget.on_exceeded != "approve":
+                raise
+            await _approval(context, ledger, budget, error)
+        else:
+            for told in await ledger.settle(taken, usd):
+                context.say(told)
+            return
+
+
 async def _afford(
     context: StepContext, ledger: Ledger, model: ModelPlace, usage: Usage, *, may_downgrade: bool
 ) -> tuple[Payment, Taken]:
@@ -79,10 +105,7 @@ async def _afford(
         except BudgetExceeded as error:
             budget = find_budget(budgets, error.budget)
             if budget.on_exceeded == "approve":
-                async with ledger.asking:
-                    account = await ledger.account(budget, payer)
-                    if payer.run_id not in account.approved:
-                        await _approval(context, ledger, budget, error)
+                await _approval(context, ledger, budget, error)
             elif budget.downgrade_to is not None and may_downgrade:
                 context.say(f"{error}; asking {budget.downgrade_to.name} instead of {model.name}")
                 model = budget.downgrade_to
@@ -92,11 +115,18 @@ async def _afford(
 
 
 async def _approval(context: StepContext, ledger: Ledger, budget: Budget, error: BudgetExceeded) -> None:
-    """Ask whether the run may spend more.
+    """Ask whether the run may spend more, unless another call of it has just asked.
 
     Raises:
         BudgetExceeded: It may not.
     """
+    async with ledger.asking:
+        account = await ledger.account(budget, context.scope.payer)
+        if context.scope.payer.run_id not in account.approved:
+            await _ask(context, ledger, budget, error)
+
+
+async def _ask(context: StepContext, ledger: Ledger, budget: Budget, error: BudgetExceeded) -> None:
     asked = f"May the run {context.run_id} of {context.workflow} spend more than the budget {budget.title!r} has?"
     answer = await context.runtime.ask(Question(context.step.id, asked, str(error), budget.approvers))
     if not answer.approved:

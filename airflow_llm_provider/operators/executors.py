@@ -16,7 +16,8 @@ from airflow_llm_provider.engine.approval import PersonNeeded
 from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.run import step_scope
-from airflow_llm_provider.engine.scope import Run
+from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.engine.scope import Run, Scope
 from airflow_llm_provider.engine.step import run_step
 from airflow_llm_provider.operators.people import ask_person
 from airflow_llm_provider.operators.step import WorkflowOperator, record, step_failure
@@ -88,6 +89,10 @@ class ExecutorOperator(WorkflowOperator):
             ask_person(self.task_id, result.exception.question, context)
         if result.postponed is not None:
             raise tries.later(result, self.step_type) from result.exception
+        return self._given(context, result, tries)
+
+    def _given(self, context: Context, result: StepResult, tries: TaskTries) -> Any:
+        """End the task the way the step has ended."""
         record(context["ti"], result)
         if result.state == "failed":
             raise step_failure(result) from result.exception
@@ -123,7 +128,12 @@ class ExecutorOperator(WorkflowOperator):
                 environment=runtime.settings.environment,
             )
             scope = step_scope(self.workflow, self.inputs, run, _NoResults(), runtime)
-            return await run_step(step, scope, runtime, tried=tries.tried, spent=tries.spent)
+            return await self._run_step(step, scope, runtime, context, tries)
+
+    async def _run_step(
+        self, step: Step, scope: Scope, runtime: Runtime, context: Context, tries: TaskTries
+    ) -> StepResult:
+        return await run_step(step, scope, runtime, tried=tries.tried, spent=tries.spent)
 
 
 class LLMOperator(ExecutorOperator):

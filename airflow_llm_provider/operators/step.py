@@ -24,8 +24,8 @@ from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Run, Scope
 from airflow_llm_provider.engine.step import render_inputs, run_step
 from airflow_llm_provider.errors import LLMProviderError
+from airflow_llm_provider.hooks.runtime import task_runtime
 from airflow_llm_provider.operators.people import answer_of, ask_person
-from airflow_llm_provider.operators.task_runtime import task_runtime
 from airflow_llm_provider.operators.tries import TaskTries
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import Step, Workflow

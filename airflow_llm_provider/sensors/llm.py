@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk.bases.sensor import BaseSensorOperator
@@ -14,12 +15,68 @@ from airflow_llm_provider.config.money import find_budget
 from airflow_llm_provider.engine.retry import HOPELESS
 from airflow_llm_provider.engine.spending import Account, Payer
 from airflow_llm_provider.errors import StepError
-from airflow_llm_provider.operators.task_runtime import task_runtime
+from airflow_llm_provider.hooks.runtime import task_runtime
+from airflow_llm_provider.triggers.batch import LLMBatchTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["BudgetSensor", "ModelHealthSensor"]
+__all__ = ["BudgetSensor", "LLMBatchSensor", "ModelHealthSensor"]
+
+
+class LLMBatchSensor(BaseSensorOperator):
+    """Waits in the triggerer until a provider's batch has ended.
+
+    The XCom tells how: ``{id, state, total, succeeded, failed, error}``.
+
+    Args:
+        batch_id: The provider's id of the batch.
+        provider: ``openai`` and whatever speaks its batch API, or ``anthropic``.
+        connection: Airflow connection with the credentials; ``<provider>_default`` when None.
+        base_url: Root of the API, over what the credentials say.
+        poll_interval: Seconds between two looks.
+        kwargs: What all sensors take: ``timeout``, ``soft_fail`` …
+    """
+
+    template_fields: Sequence[str] = ("batch_id", "provider", "connection", "base_url")
+    ui_color = "#e3f0e4"
+
+    def __init__(
+        self,
+        *,
+        batch_id: str,
+        provider: str,
+        connection: str | None = None,
+        base_url: str | None = None,
+        poll_interval: float = 60.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(poke_interval=poll_interval, **kwargs)
+        self.batch_id = batch_id
+        self.provider = provider
+        self.connection = connection
+        self.base_url = base_url
+        self.poll_interval = poll_interval
+
+    def execute(self, context: Context) -> Any:
+        """Wait; :meth:`execute_complete` goes on."""
+        self.defer(
+            trigger=LLMBatchTrigger(self.batch_id, self.provider, self.connection, self.base_url, self.poll_interval),
+            method_name="execute_complete",
+            timeout=timedelta(seconds=self.timeout),
+        )
+
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Give how the batch has ended.
+
+        Raises:
+            AirflowFailException: It cannot be looked up, or has failed as a whole.
+        """
+        if event.get("state") in (None, "failed"):
+            raise AirflowFailException(
+                f"batch {self.batch_id!r}: {event.get('error') or 'it failed, for no reason given'}"
+            )
+        return dict(event)
 
 
 class ModelHealthSensor(BaseSensorOperator):

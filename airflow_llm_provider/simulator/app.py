@@ -163,6 +163,8 @@ class Simulator:
         try:
             dialect.check(body, request.headers)
             texts = dialect.texts(body)
+            if body["model"].startswith("missing-"):
+                return 404, dialect.error(404, f"The model `{body['model']}` does not exist")
             rule = self._book.take(body["model"], texts[-1])
             if rule.error is not None or (rule.fault is not None and rule.fault.status is not None):
                 name = rule.error.type if rule.error else ""

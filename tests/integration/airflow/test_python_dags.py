@@ -69,6 +69,40 @@ def test_operators_and_the_decorator(airflow_stand: AirflowStand) -> None:
     assert "tempreature" in api.xcom(run, "wrong", "step")["error"]
 
 
+BATCH = """
+from airflow.sdk import DAG
+
+from airflow_llm_provider.operators.batch import LLMBatchOperator
+from airflow_llm_provider.sensors.llm import LLMBatchSensor
+
+with DAG("python_batch", params={"topic": "tea {{ 1 }}"}):
+    ask = LLMBatchOperator(
+        task_id="ask",
+        provider="anthropic",
+        model="claude-3-5-haiku-20241022",
+        prompts=["one {{ params.topic }}", "two"],
+        system="Be brief.",
+        options={"max_tokens": 50},
+    )
+    done = LLMBatchSensor(
+        task_id="done", provider="anthropic", batch_id="{{ ti.xcom_pull('ask', key='batches')[0]['id'] }}", timeout=60
+    )
+    ask >> done
+    LLMBatchSensor(task_id="lost", provider="anthropic", batch_id="nothing", timeout=60)
+"""
+
+
+def test_batches(airflow_stand: AirflowStand) -> None:
+    api = airflow_stand.api
+    run = run_of(airflow_stand, "python_batch", BATCH)
+    states = {task.task_id: task.state for task in api.task_instances(run)}
+    assert states == {"ask": "success", "done": "success", "lost": "failed"}
+    first, second = api.xcom(run, "ask")
+    assert ("one tea {{ 1 }}" in first, "two" in second) == (True, True)
+    told = api.xcom(run, "done")
+    assert (told["state"], told["total"], told["succeeded"]) == ("ended", 2, 2)
+
+
 SENSORS = """
 from airflow.sdk import DAG
 

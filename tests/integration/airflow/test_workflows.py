@@ -17,8 +17,10 @@ from typing import Any
 import httpx
 import pytest
 
+from airflow_llm_provider.accounting.prices import cost_usd
 from airflow_llm_provider.cli.airflow_api import DagRun
 from airflow_llm_provider.cli.home import USER
+from airflow_llm_provider.clients.base import Usage
 from dag_factory import read_file
 from tests.conftest import EXAMPLES, WORKFLOWS
 from tests.integration.airflow.conftest import AirflowStand, until
@@ -440,6 +442,48 @@ def test_a_person_lets_a_run_spend_more(airflow_stand: AirflowStand) -> None:
     run = api.wait(run, 120)
     assert run.state == "success", log_text(airflow_stand, run)
     assert api.xcom(run, "each", "llm_usage")["calls"] == 3
+
+
+def test_a_fan_out_as_a_batch(airflow_stand: AirflowStand) -> None:
+    api = airflow_stand.api
+    drop(
+        airflow_stand,
+        "batched",
+        """
+        name: batched
+        steps:
+          - id: each
+            type: orchestrator:fan-out
+            items:
+              - {model: gpt-4o-mini, say: one}
+              - {model: missing-model, say: two}
+              - {model: gpt-4o-mini, say: three}
+              - {model: gpt-4o-mini, say: nothing}
+            on_item_error: "null"
+            task_template:
+              provider: openai
+              model: "{{ item.model }}"
+              prompt: "batched {{ item.say }}"
+              condition: item.say != 'nothing'
+            output: [answers, errors, count]
+            airflow: {lane: batch}
+        outputs: {answers: "{{ answers }}", errors: "{{ errors }}", count: "{{ count }}"}
+        """,
+    )
+    run = airflow_stand.run("batched", timeout=240)
+    assert run.state == "success", log_text(airflow_stand, run)
+    outputs = api.xcom(run, "workflow_outputs")
+    one, two, three = outputs["answers"]
+    assert ("batched one" in one, two, "batched three" in three) == (True, None, True)
+    assert outputs["count"] == {"total": 4, "completed": 2, "failed": 1, "skipped": 1}
+    [error] = outputs["errors"]
+    assert (error["index"], "ModelNotFound" in error["error"]) == (1, True)
+    [batch] = api.xcom(run, "each", "batches")
+    assert batch["questions"] == 3
+    usage = api.xcom(run, "each", "llm_usage")
+    assert usage["calls"] == 2
+    usual = cost_usd("openai", "gpt-4o-mini", Usage(usage["input_tokens"], usage["output_tokens"]))
+    assert usage["cost_usd"] == pytest.approx((usual or 0) / 2)
 
 
 def test_an_event_starts_a_run_once(airflow_stand: AirflowStand) -> None:

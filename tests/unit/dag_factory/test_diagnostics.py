@@ -217,6 +217,23 @@ CASES = [
         """,
     ),
     Case(
+        "batches",
+        """\
+        name: x
+        steps:
+          - id: a
+            type: orchestrator:fan-out
+            items: []
+            task_template: {type: transform, function: template, template: x}
+            airflow: {lane: batch}
+          - id: b
+            type: orchestrator:fan-out
+            items: []
+            task_template: {provider: cohere, model: m, prompt: x}
+            airflow: {lane: batch}
+        """,
+    ),
+    Case(
         "an event workflow with a schedule",
         "apiVersion: orchestrator.llm/v1\nkind: EventWorkflow\nmetadata: {name: x}\nspec:\n  airflow: {schedule: '@daily'}\n"
         "  trigger: {eventSource: s}\n  tasks: [{id: a, executor: action, inputs: {action: x}}]\n",

@@ -30,7 +30,7 @@ def test_more_items_than_airflow_maps_over_are_put_into_chunks(monkeypatch: pyte
 
 
 def test_items_that_hold_a_secret_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("airflow_llm_provider.operators.task_runtime._secret", lambda key: "s3cret")
+    monkeypatch.setattr("airflow_llm_provider.hooks.runtime._secret", lambda key: "s3cret")
     xcoms: dict[tuple[str, str], Any] = {}
     _, chunks = execute(TEXT.replace('"{{ inputs.items }}"', '["{{ secrets.key }}"]'), "a.items", {}, xcoms)
     assert chunks == []

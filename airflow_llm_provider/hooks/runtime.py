@@ -14,8 +14,8 @@ from airflow_llm_provider.engine.approval import Ask, nobody
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.hooks.checkpoint import task_checkpoint
 from airflow_llm_provider.hooks.llm import task_connection, task_credentials
-from airflow_llm_provider.operators.checkpoint import task_checkpoint
 from airflow_llm_provider.workflow.model import Step
 
 if TYPE_CHECKING:
