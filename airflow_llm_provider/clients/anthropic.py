@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import httpx
 
-from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Message, Usage
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Message, Tool, ToolCall, Usage
 from airflow_llm_provider.clients.http import HttpClient
 from airflow_llm_provider.clients.structured import in_words, is_strict
 from airflow_llm_provider.errors import ConnectionError
@@ -67,7 +67,8 @@ class AnthropicChat(AnthropicClient):
             StepError: The class that fits the failure.
         """
         body = message_body(request)
-        if request.stream:
+        # The pieces of a call for a tool make no sense before the last has come.
+        if request.stream and not request.tools:
             return await self._streamed(body)
         data = await self.post(self._path, body)
         with self.reading():
@@ -122,15 +123,13 @@ def message_body(request: ChatRequest) -> dict[str, Any]:
         "temperature": request.temperature,
         "top_p": request.top_p,
         "stop_sequences": list(request.stop) or None,
+        "tools": [_tool(tool) for tool in request.tools] or None,
+        "tool_choice": _tool_choice(request.tool_choice),
     }
     return {
         "model": request.model,
         "max_tokens": request.max_tokens or DEFAULT_MAX_TOKENS,
-        "messages": [
-            {"role": message.role, "content": message.content}
-            for message in request.messages
-            if message.role != "system"
-        ],
+        "messages": _turns(request.messages),
         **{name: value for name, value in optional.items() if value is not None},
         **request.extra,
     }
@@ -149,7 +148,50 @@ def read_message(data: Mapping[str, Any], model: str) -> ChatResponse:
         usage=_usage(data.get("usage")),
         finish_reason=_finish_reason(data.get("stop_reason")),
         id=data.get("id"),
+        tool_calls=tuple(
+            ToolCall(block["id"], block["name"], block["input"])
+            for block in data["content"]
+            if block["type"] == "tool_use"
+        ),
     )
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    described = {} if tool.description is None else {"description": tool.description}
+    return {"name": tool.name, **described, "input_schema": tool.parameters}
+
+
+def _tool_choice(choice: str | None) -> dict[str, str] | None:
+    if choice is None:
+        return None
+    return {"type": {"required": "any"}.get(choice, choice)} if choice in _CHOICES else {"type": "tool", "name": choice}
+
+
+_CHOICES = ("auto", "none", "required")
+
+
+def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Write the conversation; the results of tools are the user's turn, all of them one."""
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role == "system":
+            continue
+        if message.role == "tool" and message.tool_call_id is not None:
+            result = {"type": "tool_result", "tool_use_id": message.tool_call_id, "content": message.content}
+            if turns and turns[-1].get("results"):
+                turns[-1]["content"].append(result)
+            else:
+                turns.append({"role": "user", "content": [result], "results": True})
+        elif message.tool_calls:
+            text = [{"type": "text", "text": message.content}] if isinstance(message.content, str) else message.content
+            calls = [
+                {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+                for call in message.tool_calls
+            ]
+            turns.append({"role": "assistant", "content": [*(text if message.content else ()), *calls]})
+        else:
+            turns.append({"role": message.role, "content": message.content})
+    return [{"role": turn["role"], "content": turn["content"]} for turn in turns]
 
 
 def _system(messages: Sequence[Message]) -> str | list[Mapping[str, Any]] | None:

@@ -24,8 +24,40 @@ __all__ = [
     "EmbeddingResponse",
     "Message",
     "Purpose",
+    "Tool",
+    "ToolCall",
     "Usage",
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that a model may ask for.
+
+    Attributes:
+        name: Its name.
+        description: What it is for.
+        parameters: JSON Schema of its arguments, an object.
+    """
+
+    name: str
+    description: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=lambda: {"type": "object", "properties": {}})
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A model's wish to have a function called.
+
+    Attributes:
+        id: The provider's id, which the result has to name.
+        name: The function.
+        arguments: Its arguments.
+    """
+
+    id: str
+    name: str
+    arguments: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +65,16 @@ class Message:
     """One turn of a conversation.
 
     Attributes:
-        role: Who speaks.
+        role: Who speaks; ``tool`` for a function's result.
         content: The text, or the provider's own list of content parts (passed through).
+        tool_calls: What an assistant has asked for.
+        tool_call_id: Of which call this is the result.
     """
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str | Sequence[Mapping[str, Any]]
+    tool_calls: tuple[ToolCall, ...] = ()
+    tool_call_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +90,8 @@ class ChatRequest:
         stop: Texts that end the answer.
         seed: Sampling seed, where the provider has one.
         stream: Whether to take the answer as it is written.
+        tools: Functions that the model may ask for.
+        tool_choice: ``auto``, ``none``, ``required``, or the name of the function that it has to ask for.
         schema: JSON Schema that the answer is to meet. The client asks for it as well as its API can; whoever asks checks.
         extra: Further fields of the provider's request body, passed through as they are.
     """
@@ -66,6 +104,8 @@ class ChatRequest:
     stop: tuple[str, ...] = ()
     seed: int | None = None
     stream: bool = False
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str | None = None
     schema: Mapping[str, Any] | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
 
@@ -103,6 +143,7 @@ class ChatResponse:
         finish_reason: Why the answer ended: ``stop``, ``length``, ``content_filter``, ``tool_calls`` or the provider's own word.
         id: The provider's id of the answer.
         first_token_seconds: Time to the first piece of a streamed answer; None for one that came whole.
+        tool_calls: The functions that the model asks for.
     """
 
     text: str
@@ -111,6 +152,7 @@ class ChatResponse:
     finish_reason: str | None = None
     id: str | None = None
     first_token_seconds: float | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 Purpose = Literal["document", "query"]

@@ -23,6 +23,7 @@ from airflow_llm_provider.clients.base import (
     EmbeddingRequest,
     EmbeddingResponse,
     Message,
+    ToolCall,
     Usage,
 )
 from airflow_llm_provider.clients.structured import in_words, is_strict
@@ -110,7 +111,7 @@ class BedrockChat(BedrockClient):
         Raises:
             StepError: The class that fits the failure.
         """
-        return await asyncio.to_thread(self._streamed if request.stream else self._whole, request)
+        return await asyncio.to_thread(self._streamed if request.stream and not request.tools else self._whole, request)
 
     def _whole(self, request: ChatRequest) -> ChatResponse:
         with self.errors():
@@ -121,6 +122,11 @@ class BedrockChat(BedrockClient):
                 usage=_usage(answer["usage"]),
                 finish_reason=_FINISH_REASONS.get(answer["stopReason"], answer["stopReason"]),
                 id=answer["ResponseMetadata"].get("RequestId"),
+                tool_calls=tuple(
+                    ToolCall(use["toolUseId"], use["name"], use["input"])
+                    for block in answer["output"]["message"]["content"]
+                    if (use := block.get("toolUse"))
+                ),
             )
 
     def _streamed(self, request: ChatRequest) -> ChatResponse:
@@ -204,11 +210,12 @@ def _parameters(request: ChatRequest) -> dict[str, Any]:
         "system": system,
         "inferenceConfig": given,
         "outputConfig": None if schema is None else {"textFormat": _format(schema)},
+        "toolConfig": _tools(request),
     }
     return {
         "modelId": request.model,
         "messages": [
-            {"role": message.role, "content": _blocks(message)}
+            {"role": "user" if message.role == "tool" else message.role, "content": _blocks(message)}
             for message in request.messages
             if message.role != "system"
         ],
@@ -217,7 +224,34 @@ def _parameters(request: ChatRequest) -> dict[str, Any]:
     }
 
 
+def _tools(request: ChatRequest) -> dict[str, Any] | None:
+    if not request.tools or request.tool_choice == "none":
+        return None
+    specs = [
+        {
+            "toolSpec": {
+                "name": tool.name,
+                **({} if tool.description is None else {"description": tool.description}),
+                "inputSchema": {"json": tool.parameters},
+            }
+        }
+        for tool in request.tools
+    ]
+    choices: dict[str | None, Any] = {None: None, "auto": {"auto": {}}, "required": {"any": {}}}
+    choice = choices.get(request.tool_choice, {"tool": {"name": request.tool_choice}})
+    return {"tools": specs, **({} if choice is None else {"toolChoice": choice})}
+
+
 def _blocks(message: Message) -> list[Any]:
+    if message.tool_call_id is not None:
+        content = [{"text": message.content}] if isinstance(message.content, str) else message.content
+        return [{"toolResult": {"toolUseId": message.tool_call_id, "content": content}}]
+    if message.tool_calls:
+        calls = [
+            {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.arguments}}
+            for call in message.tool_calls
+        ]
+        return [*(_blocks(Message(message.role, message.content)) if message.content else ()), *calls]
     if isinstance(message.content, str):
         return [{"text": message.content}]
     # Parts in OpenAI's form are understood where they are texts; all others are Bedrock's own.

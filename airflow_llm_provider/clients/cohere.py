@@ -15,9 +15,11 @@ from airflow_llm_provider.clients.base import (
     Credentials,
     EmbeddingRequest,
     EmbeddingResponse,
+    Tool,
     Usage,
 )
 from airflow_llm_provider.clients.http import HttpClient
+from airflow_llm_provider.clients.tools import function, message_fields, read_calls
 from airflow_llm_provider.clients.vectors import vector
 from airflow_llm_provider.errors import ConnectionError, InvalidRequest, ServiceUnavailable, TimeoutError
 
@@ -65,7 +67,7 @@ class CohereChat(CohereClient):
             StepError: The class that fits the failure.
         """
         body = _body(request)
-        if request.stream:
+        if request.stream and not request.tools:
             return await self._streamed(body)
         data = await self.post(f"{self._version}/chat", body)
         with self.reading():
@@ -75,6 +77,7 @@ class CohereChat(CohereClient):
                 usage=_usage(data.get("usage")),
                 finish_reason=_finish_reason(data["finish_reason"]),
                 id=data.get("id"),
+                tool_calls=read_calls(data["message"].get("tool_calls")),
             )
 
     async def _streamed(self, body: Mapping[str, Any]) -> ChatResponse:
@@ -138,16 +141,28 @@ def _body(request: ChatRequest) -> dict[str, Any]:
         "p": request.top_p,
         "stop_sequences": list(request.stop) or None,
         "seed": request.seed,
+        "tools": [function(tool) for tool in _tools(request)] or None,
+        "tool_choice": _tool_choice(request.tool_choice),
         "response_format": None if request.schema is None else {"type": "json_object", "json_schema": request.schema},
     }
     return {
         "model": request.model,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "messages": [message_fields(message) for message in request.messages],
         # As the vendor's SDK does.
         "stream": False,
         **{name: value for name, value in optional.items() if value is not None},
         **request.extra,
     }
+
+
+def _tools(request: ChatRequest) -> tuple[Tool, ...]:
+    # The API has no choice by name; the others are kept back.
+    chosen = tuple(tool for tool in request.tools if tool.name == request.tool_choice)
+    return chosen or request.tools
+
+
+def _tool_choice(choice: str | None) -> str | None:
+    return {None: None, "auto": None, "none": "NONE"}.get(choice, "REQUIRED")
 
 
 def _finish_reason(reason: str, told: str | None = None) -> str:

@@ -9,6 +9,7 @@ from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Message
 from airflow_llm_provider.clients.http import HttpClient
 from airflow_llm_provider.clients.rules import content_text
 from airflow_llm_provider.clients.structured import in_words
+from airflow_llm_provider.errors import InvalidRequest
 
 __all__ = ["LLMForgeChat"]
 
@@ -37,6 +38,8 @@ class LLMForgeChat(HttpClient):
         Raises:
             StepError: The class that fits the failure.
         """
+        if request.tools:
+            raise InvalidRequest("llm-forge: the API takes no 'tools'; ask another provider")
         request = in_words(request)
         optional = {
             "temperature": request.temperature,

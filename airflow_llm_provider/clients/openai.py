@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, EmbeddingRequest, EmbeddingResponse, Usage
 from airflow_llm_provider.clients.http import HttpClient
 from airflow_llm_provider.clients.structured import in_words, is_strict
+from airflow_llm_provider.clients.tools import function, message_fields, read_calls
 from airflow_llm_provider.clients.vectors import vector
 from airflow_llm_provider.errors import ConnectionError
 
@@ -59,7 +60,8 @@ class OpenAIChat(OpenAIClient):
             StepError: The class that fits the failure.
         """
         body = chat_body(request)
-        if request.stream:
+        # The pieces of a call for a tool make no sense before the last has come.
+        if request.stream and not request.tools:
             return await self._streamed(body)
         data = await self.post(self.path("chat/completions", request.model), body)
         with self.reading():
@@ -139,10 +141,12 @@ def chat_body(request: ChatRequest) -> dict[str, Any]:
         "stop": list(request.stop) or None,
         "seed": request.seed,
         "response_format": None if schema is None else _response_format(schema),
+        "tools": [function(tool) for tool in request.tools] or None,
+        "tool_choice": _tool_choice(request.tool_choice),
     }
     return {
         "model": request.model,
-        "messages": [{"role": message.role, "content": message.content} for message in request.messages],
+        "messages": [message_fields(message) for message in request.messages],
         **{name: value for name, value in optional.items() if value is not None},
         **request.extra,
     }
@@ -162,7 +166,14 @@ def read_answer(data: Mapping[str, Any], model: str) -> ChatResponse:
         usage=_usage(data.get("usage")),
         finish_reason=choice.get("finish_reason"),
         id=data.get("id"),
+        tool_calls=read_calls(choice["message"].get("tool_calls")),
     )
+
+
+def _tool_choice(choice: str | None) -> Any:
+    if choice in (None, "auto", "none", "required"):
+        return choice
+    return {"type": "function", "function": {"name": choice}}
 
 
 def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:

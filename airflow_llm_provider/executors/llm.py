@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.answers import parse_json
-from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Message
+from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Message, Tool, ToolCall
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
 from airflow_llm_provider.errors import ContentFilterError, InvalidOutput, SchemaMismatch
 from airflow_llm_provider.executors.asking import Answerer, Remembered, ask_in_turn
@@ -27,13 +27,65 @@ OptionalText = Annotated[str | None, BeforeValidator(to_text)]
 """The same for an input that need not be given."""
 
 
+class AskedTool(BaseModel):
+    """A call that a model has asked for, as ``metadata.tool_calls`` has it.
+
+    Attributes:
+        id: The provider's id.
+        name: The function.
+        arguments: Its arguments.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: str
+    name: str
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
 class ChatTurn(BaseModel):
-    """One message of a conversation."""
+    """One message of a conversation.
+
+    Attributes:
+        role: Who speaks; ``tool`` for a function's result.
+        content: A text, or content parts in the provider's own form.
+        tool_calls: What an assistant has asked for.
+        tool_call_id: Of which call this is the result.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     role: Literal["system", "user", "assistant", "tool"]
-    content: Text | list[dict[str, Any]]
+    content: Text | list[dict[str, Any]] = ""
+    tool_calls: list[AskedTool] = Field(default_factory=list)
+    tool_call_id: str | None = None
+
+    def message(self) -> Message:
+        """Put it into the clients' form."""
+        calls = tuple(ToolCall(call.id, call.name, call.arguments) for call in self.tool_calls)
+        return Message(self.role, self.content, calls, self.tool_call_id)
+
+
+def _unwrapped(value: Any) -> Any:
+    # As OpenAI writes tools, and many copy it.
+    is_wrapped = isinstance(value, dict) and value.get("type") == "function" and isinstance(value.get("function"), dict)
+    return value["function"] if is_wrapped else value
+
+
+class OfferedTool(BaseModel):
+    """A function that the model may ask for; who reads the answer calls it.
+
+    Attributes:
+        name: Its name.
+        description: What it is for.
+        parameters: JSON Schema of its arguments.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    description: OptionalText = None
+    parameters: JSONSchema = Field(default_factory=lambda: {"type": "object", "properties": {}})
 
 
 class Caching(BaseModel):
@@ -64,6 +116,8 @@ class LLMInputs(Inputs):
         stop: Texts that end the answer.
         seed: Sampling seed, where the provider has one.
         stream: Whether to take the answer as it is written; measures the latency of the first token.
+        tools: Functions that the model may ask for; what it asks for is in ``metadata.tool_calls``.
+        tool_choice: ``auto``, ``none``, ``required``, or the name of the function that it has to ask for.
         output_schema: JSON Schema that the answer must meet; the step then gives the value instead of a text.
         fallbacks: Models to ask, in this order, when the one before has failed.
         cache: Whether an answer may be given again for the same question, and for how long.
@@ -84,6 +138,8 @@ class LLMInputs(Inputs):
     stop: str | list[str] | None = None
     seed: int | None = None
     stream: bool = False
+    tools: list[Annotated[OfferedTool, BeforeValidator(_unwrapped)]] = Field(default_factory=list)
+    tool_choice: str | None = None
     output_schema: JSONSchema | None = None
     fallbacks: list[Answerer] = Field(default_factory=list)
     cache: bool | Caching = False
@@ -96,6 +152,8 @@ class LLMInputs(Inputs):
         asked = self.prompt is not None or self.document is not None
         if asked == (self.messages is not None):
             raise ValueError("give exactly one of 'prompt' and 'messages'")
+        if self.tool_choice is not None and not self.tools:
+            raise ValueError("'tool_choice' needs 'tools'")
         return self
 
     def models(self) -> tuple[Answerer, ...]:
@@ -119,7 +177,7 @@ class LLMInputs(Inputs):
             texts = [text for text in (self.prompt, self.document) if text is not None]
             messages.append(Message("user", "\n\n".join(texts)))
         else:
-            messages += [Message(turn.role, turn.content) for turn in self.messages]
+            messages += [turn.message() for turn in self.messages]
         return ChatRequest(
             model=self.model,
             messages=tuple(messages),
@@ -129,6 +187,8 @@ class LLMInputs(Inputs):
             stop=(self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ()),
             seed=self.seed,
             stream=self.stream,
+            tools=tuple(Tool(tool.name, tool.description, tool.parameters) for tool in self.tools),
+            tool_choice=self.tool_choice,
             schema=self.output_schema,
             extra=self.extra_body,
         )
@@ -160,7 +220,10 @@ class LLM(Executor[LLMInputs]):
             corrected = replace(request, messages=(*request.messages, *context.kept.get(_CORRECTION, ())))
             asked = await ask_in_turn(context, corrected, models)
         answer = asked.answer
-        text = answer.text if inputs.output_schema is None else _read(answer, inputs.output_schema, context)
+        text: Any = answer.text
+        if inputs.output_schema is not None:
+            # A model that asks for a function has not answered yet.
+            text = None if answer.tool_calls else _read(answer, inputs.output_schema, context)
         if is_new:
             # Only now, so that an answer that cannot be used is asked for again.
             await remembered.keep(asked)
@@ -179,6 +242,7 @@ class LLM(Executor[LLMInputs]):
             "attempts": context.attempt,
             "cached": asked.cached,
             "id": answer.id,
+            **({"tool_calls": [asdict(call) for call in answer.tool_calls]} if answer.tool_calls else {}),
         }
         return {
             "text": text,

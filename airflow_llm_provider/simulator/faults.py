@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from airflow_llm_provider.clients.faults import WireFault
 from airflow_llm_provider.clients.rules import Pattern
@@ -19,14 +20,22 @@ class Fault(WireFault):
     """One thing that goes wrong, and whom it befalls.
 
     Attributes:
+        status: Answer with this status; below 400, with ``body``, it is an answer that no rule can give.
         times: How many calls it befalls.
         match: Regular expression that the last user text must hold.
         provider: Only calls in this wire format.
     """
 
+    status: int | None = Field(default=None, ge=200, le=599)
     times: int = Field(default=1, ge=1)
     match: Pattern = ""
     provider: Literal["openai", "anthropic", "cohere", "llm-forge", "bedrock"] | None = None
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.status is not None and self.status < 400 and self.body is None:
+            raise ValueError(f"an answer of the status {self.status} needs a 'body'")
+        return self
 
     def befalls(self, provider: str, text: str) -> bool:
         """Tell whether the fault is meant for a call.

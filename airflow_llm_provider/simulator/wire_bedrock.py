@@ -48,7 +48,7 @@ class BedrockDialect(Dialect):
         check_messages(body, ("user", "assistant"))
         for name in ("system", "messages"):
             for block in (part for item in body.get(name, ()) for part in item.get("content", [item])):
-                if not isinstance(block, dict) or "text" not in block:
+                if not isinstance(block, dict) or block.keys().isdisjoint(("text", "toolUse", "toolResult")):
                     raise BadRequestError(f"The format of the value at {name} is invalid")
 
     def texts(self, body: Mapping[str, Any]) -> list[str]:

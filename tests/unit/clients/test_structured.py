@@ -44,7 +44,7 @@ def request(model: str, schema: dict[str, Any] | None) -> ChatRequest:
 @pytest.mark.parametrize(("schema", "strict"), [(STRICT, True), ({"type": "object"}, False)])
 @pytest.mark.parametrize("model", ["gpt-4o-mini", "gpt-4.1", "o3", "gpt-5", "ft:gpt-4o-2024-08-06:x", "llama3"])
 def test_openai(model: str, schema: dict[str, Any], strict: bool) -> None:
-    body = openai._body(request(model, schema))
+    body = openai.chat_body(request(model, schema))
     asked = {"name": "answer", "schema": schema, "strict": strict}
     assert body["response_format"] == {"type": "json_schema", "json_schema": asked}
     assert len(body["messages"]) == 2
@@ -52,13 +52,13 @@ def test_openai(model: str, schema: dict[str, Any], strict: bool) -> None:
 
 @pytest.mark.parametrize("model", ["gpt-4", "gpt-4-turbo", "gpt-4-0613", "gpt-3.5-turbo", "gpt-4o-2024-05-13"])
 def test_openai_models_that_must_be_told_in_words(model: str) -> None:
-    body = openai._body(request(model, STRICT))
+    body = openai.chat_body(request(model, STRICT))
     assert "response_format" not in body
     assert '"additionalProperties": false' in body["messages"][0]["content"]
 
 
 def test_anthropic() -> None:
-    body = anthropic._body(request("claude-sonnet-4-5-20250929", STRICT))
+    body = anthropic.message_body(request("claude-sonnet-4-5-20250929", STRICT))
     assert body["output_config"] == {"format": {"type": "json_schema", "schema": STRICT}}
     assert body["system"] == "Be brief."
 
@@ -72,7 +72,7 @@ def test_anthropic() -> None:
     ],
 )
 def test_anthropic_must_be_told_in_words(model: str, schema: dict[str, Any]) -> None:
-    body = anthropic._body(request(model, schema))
+    body = anthropic.message_body(request(model, schema))
     assert "output_config" not in body
     assert body["system"].startswith("Answer with JSON only")
     assert body["system"].endswith("Be brief.")
@@ -81,5 +81,5 @@ def test_anthropic_must_be_told_in_words(model: str, schema: dict[str, Any]) -> 
 def test_without_a_schema_nothing_changes() -> None:
     plain = request("m", None)
     assert in_words(plain) is plain
-    assert "response_format" not in openai._body(plain)
-    assert "output_config" not in anthropic._body(plain)
+    assert "response_format" not in openai.chat_body(plain)
+    assert "output_config" not in anthropic.message_body(plain)

@@ -164,7 +164,7 @@ async def test_one_limit_for_two(settings: CacheSettings, tmp_path: Path) -> Non
         began = time.monotonic()
         await asyncio.gather(*(call(one) for one in (first, second) for _ in range(40)))
     # 60 at once, and 9 a second.
-    assert time.monotonic() - began >= 20 / 9
+    assert time.monotonic() - began >= 20 / 9 - 0.05
 
 
 async def test_state_that_cannot_be_kept_stops_nothing(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
