@@ -113,8 +113,14 @@ def _version() -> str:
 
 
 def _read() -> dict[str, list[str] | None]:
+    """Give what is kept; read once in a process, which finds out by itself what others have added since."""
+    return _read_from(_file())
+
+
+@cache
+def _read_from(path: Path) -> dict[str, list[str] | None]:
     try:
-        known = json.loads(_file().read_text(encoding="utf-8"))
+        known = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         # No file yet, or one that is no use: the library knows the prices.
         return {}
@@ -123,6 +129,7 @@ def _read() -> dict[str, list[str] | None]:
 
 def _remember(key: str, rates: list[str] | None) -> None:
     path = _file()
+    _read_from.cache_clear()
     # A cache that cannot be written only costs time; of two processes that write at once, one's entry is found again later.
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,3 +137,4 @@ def _remember(key: str, rates: list[str] | None) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             json.dump({**_read(), key: rates}, file)
         Path(name).replace(path)
+    _read_from.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import re
@@ -15,19 +16,15 @@ import httpx
 from airflow_llm_provider import __version__
 from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.clients.failures import failure, failure_in_stream, redact
+from airflow_llm_provider.clients.transport import http_client
 from airflow_llm_provider.errors import ConfigurationError, ConnectionError, InvalidRequest, StepError, TimeoutError
 
 __all__ = ["HttpClient", "error_from_answer", "events", "secrets_in", "send"]
-
-TIMEOUT = httpx.Timeout(600.0, connect=10.0)
-"""Seconds; a step's own limit is usually shorter, and ends the call wherever it is."""
 
 _SHORTEST_SECRET = 8
 """Characters."""
 
 _FORMS: Mapping[type[Any], str] = {dict: "object", list: "list"}
-
-LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100)
 
 
 @cache
@@ -104,10 +101,9 @@ class HttpClient:
                 f"write a URL such as {self.default_base_url!r}"
             ) from None
         self._secrets = (key, self._base_url.password, *secrets_in(credentials.headers.values()))
+        self._urls: dict[str, httpx.URL] = {}
         self._shared = http is not None
-        self._http = http or httpx.AsyncClient(
-            timeout=TIMEOUT, limits=LIMITS, verify=_tls() if self._base_url.scheme == "https" else False
-        )
+        self._http = http or http_client(_tls() if self._base_url.scheme == "https" else False)
 
     @staticmethod
     def authorization(key: str) -> dict[str, str]:
@@ -122,8 +118,7 @@ class HttpClient:
     def _request(
         self, path: str, body: Any, method: str = "POST", params: Mapping[str, Any] | None = None
     ) -> httpx.Request:
-        # The base URL may hold a query, as Azure's does.
-        url = self._base_url.copy_with(path=self._base_url.path.rstrip("/") + path)
+        url = self._url(path)
         for name, value in (params or {}).items():
             url = url.copy_merge_params({name: value})
         try:
@@ -133,6 +128,12 @@ class HttpClient:
                 f"the request holds half a character ({error.object[error.start]!r}), which no JSON text can; "
                 "take it out of the prompt, or find out where it was cut in two"
             ) from None
+
+    def _url(self, path: str) -> httpx.URL:
+        if path not in self._urls:
+            # The base URL may hold a query, as Azure's does.
+            self._urls[path] = self._base_url.copy_with(path=self._base_url.path.rstrip("/") + path)
+        return self._urls[path]
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a JSON body and read a JSON object.
@@ -195,7 +196,7 @@ class HttpClient:
         Raises:
             StepError: The class that fits the failure.
         """
-        url = self._base_url.copy_with(path=self._base_url.path.rstrip("/") + path)
+        url = self._url(path)
         files = {"file": (name, content, "application/jsonl")}
         request = self._http.build_request("POST", url, data=dict(fields), files=files, headers=self._headers)
         return self._read(await send(self._http, request, secrets=self._secrets), dict)
@@ -292,6 +293,10 @@ async def send(
 
 def _transport_error(error: httpx.HTTPError, request: httpx.Request, secrets: Iterable[str] = ()) -> StepError:
     where = request.url.host
+    # What carries many requests at once calls a connection that was closed a timeout.
+    cut_off = error.__cause__ is not None and not isinstance(error.__cause__, asyncio.TimeoutError)
+    if isinstance(error, httpx.ConnectTimeout) and cut_off:
+        return ConnectionError(f"the connection to {where} failed ({type(error.__cause__).__name__})")
     if isinstance(error, httpx.TimeoutException):
         return TimeoutError(f"no answer from {where} in time ({type(error).__name__})")
     if isinstance(error, httpx.UnsupportedProtocol):

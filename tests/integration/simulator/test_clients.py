@@ -17,8 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_llm_provider import errors
-from airflow_llm_provider.clients import chat_client, failures
-from airflow_llm_provider.clients import http as http_clients
+from airflow_llm_provider.clients import chat_client, failures, transport
 from airflow_llm_provider.clients.base import ChatClient, ChatRequest, ChatResponse, Credentials, Message
 from airflow_llm_provider.clients.failures import retry_after
 from airflow_llm_provider.clients.rules import read_rules
@@ -340,7 +339,7 @@ async def test_broken_answers(server: SimulatorServer, provider: str, fault: Fau
 @STREAM
 @PROVIDERS
 async def test_timeout(server: SimulatorServer, provider: str, monkeypatch: pytest.MonkeyPatch, stream: bool) -> None:
-    monkeypatch.setattr(http_clients, "TIMEOUT", httpx.Timeout(5, read=0.05))
+    monkeypatch.setattr(transport, "TIMEOUT", httpx.Timeout(5, read=0.05))
     server.simulator.faults.add([Fault(delay=3600)])
     error = await failure(server, provider, stream)
     assert type(error) is errors.TimeoutError
