@@ -55,10 +55,10 @@ def cost_usd(provider: str | None, model: str, usage: Usage, prices: Sequence[Pr
         prices: Prices over those of the list; the first that fits holds.
 
     Returns:
-        USD; 0 for ``scripted``, None when the price list does not know the model, or when the counts contradict each other.
+        USD; 0 for ``scripted`` and ``local``, None when the price list does not know the model, or the counts contradict each other.
     """
     own = next((price for price in prices if price.fits(provider, model)), None)
-    if own is None and provider == "scripted":
+    if own is None and provider in ("scripted", "local"):
         return 0.0
     if usage.cached_tokens > usage.input_tokens:
         # Some gateways count cached tokens beside the prompt's; the price list refuses that, and the answer is already paid for.
