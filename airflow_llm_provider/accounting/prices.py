@@ -55,7 +55,7 @@ def cost_usd(provider: str | None, model: str, usage: Usage, prices: Sequence[Pr
         prices: Prices over those of the list; the first that fits holds.
 
     Returns:
-        USD; 0 for ``scripted`` and ``local``, None when the price list does not know the model, or the counts contradict each other.
+        USD; 0 for ``scripted`` and ``local``; None when the list does not know the model, or the counts contradict each other.
     """
     own = next((price for price in prices if price.fits(provider, model)), None)
     if own is None and provider in ("scripted", "local"):

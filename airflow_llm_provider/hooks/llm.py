@@ -53,6 +53,7 @@ def connection_credentials(connection: Connection) -> Credentials:
         api_key=connection.password or None,
         headers=extra.get("headers") or {},
         options={
+            "conn_id": connection.conn_id,
             **{name: value for name, value in extra.items() if name not in ("base_url", "headers", "options")},
             **({"login": connection.login} if connection.login else {}),
             **(extra.get("options") or {}),

@@ -65,7 +65,7 @@ async def test_embedding_clients(provider: str, expected: type[EmbeddingClient])
 def test_an_unknown_provider_of_embeddings() -> None:
     with pytest.raises(
         ConfigurationError,
-        match=r"^no provider of embeddings is called 'anthropic'; known are azure, bedrock, cohere, openai",
+        match=r"^no provider of embeddings is called 'anthropic'; known are azure, bedrock, cohere, local, openai",
     ):
         embedding_client("anthropic", Credentials())
 
