@@ -67,6 +67,11 @@ class Progress(Observer):
         """Write the step's own line."""
         self._console.print(f"  {escape(step.id)}: {escape(message)}", highlight=False)
 
+    def step_progressed(self, step: Step, done: int, failed: int, total: int) -> None:
+        """Show how far a fan-out has come."""
+        bad = f", {failed} failed" if failed else ""
+        self._console.print(f"  {escape(step.id)}: {done} of {total} items{bad}", highlight=False)
+
     def step_finished(self, step: Step, result: StepResult) -> None:
         """Write how the step ended."""
         self._running.pop(step.id, None)

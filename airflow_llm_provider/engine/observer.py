@@ -27,6 +27,16 @@ class Observer:
     def step_logged(self, step: Step, message: str) -> None:
         """Hear a line that the step itself writes for people."""
 
+    def step_progressed(self, step: Step, done: int, failed: int, total: int) -> None:
+        """Hear how far a long step has come, every few seconds.
+
+        Args:
+            step: The step.
+            done: Items that have ended, whichever way.
+            failed: Those of them that failed.
+            total: All items.
+        """
+
     def step_left_out(self, step: Step) -> None:
         """Hear that a rehearsal does not do a step's work, because it would reach out; its outputs are null."""
 

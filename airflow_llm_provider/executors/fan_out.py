@@ -7,6 +7,7 @@ What a fan-out is made of stands here as functions of its own, because in Airflo
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -26,6 +27,9 @@ from airflow_llm_provider.executors.batching import PutAside
 from airflow_llm_provider.workflow.model import Step
 
 __all__ = ["FanOut", "FanOutInputs", "collect", "listed", "run_item"]
+
+TOLD_EVERY = 5.0
+"""Seconds between two words on how far a fan-out has come."""
 
 OnItemError = Literal["fail", "skip", "null"]
 
@@ -74,13 +78,19 @@ class FanOut(Executor[FanOutInputs]):
         ended: dict[int, StepResult] = context.kept
         failed: dict[int, StepResult] = {}
         slots = asyncio.Semaphore(inputs.max_concurrency)
+        told = time.monotonic()
 
         async def run(index: int, item: Any) -> None:
+            nonlocal told
             async with slots:
                 result = await run_item(context.step, index, item, context.scope, context.runtime)
                 if result.usage is not None:
                     context.meter.add(result.usage)
                 (failed if result.state == "failed" else ended)[index] = result
+                if time.monotonic() - told >= TOLD_EVERY:
+                    told = time.monotonic()
+                    done = len(ended) + len(failed)
+                    context.runtime.observer.step_progressed(context.step, done, len(failed), len(items))
 
         waiting = [run(index, item) for index, item in enumerate(items) if index not in ended]
         await asyncio.gather(*waiting)

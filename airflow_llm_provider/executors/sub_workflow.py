@@ -97,6 +97,9 @@ class _Within(Observer):
     def step_logged(self, step: Step, message: str) -> None:
         self._observer.step_logged(self._named(step), message)
 
+    def step_progressed(self, step: Step, done: int, failed: int, total: int) -> None:
+        self._observer.step_progressed(self._named(step), done, failed, total)
+
     def step_left_out(self, step: Step) -> None:
         self._observer.step_left_out(self._named(step))
 

@@ -24,15 +24,21 @@ if TYPE_CHECKING:
 __all__ = ["task_runtime"]
 
 
+PROGRESS_XCOM = "progress"
+"""XCom with how far the fan-out of a running task has come."""
+
+
 class LogObserver(Observer):
     """Writes what happens to the task's log.
 
     Args:
         log: The task's logger.
+        ti: The task instance, in whose XCom ``progress`` the UI shows how far the task has come.
     """
 
-    def __init__(self, log: Any) -> None:
+    def __init__(self, log: Any, ti: Any = None) -> None:
         self._log = log
+        self._ti = ti
 
     def step_retrying(self, step: Step, attempt: int, error: str, wait: float) -> None:
         """Log a failed try."""
@@ -41,6 +47,12 @@ class LogObserver(Observer):
     def step_logged(self, step: Step, message: str) -> None:
         """Log the step's own line."""
         self._log.info("%s", message)
+
+    def step_progressed(self, step: Step, done: int, failed: int, total: int) -> None:
+        """Log how far a fan-out has come, and show it."""
+        self._log.info("Step %s: %d of %d items done, %d of them failed", step.id, done, total, failed)
+        if self._ti is not None:
+            self._ti.xcom_push(PROGRESS_XCOM, {"step": step.id, "done": done, "failed": failed, "total": total})
 
     def step_finished(self, step: Step, result: StepResult) -> None:
         """Log what the step cost."""
@@ -70,7 +82,7 @@ def task_runtime(log: Any, context: Context | None = None, *, is_resumed: bool =
     runtime = Runtime(
         settings=load_settings(_config_file()),
         secret=_secret,
-        observer=LogObserver(log),
+        observer=LogObserver(log, context and context["ti"]),
         checkpoint=None if context is None else task_checkpoint(context, is_resumed=is_resumed),
         ask=ask,
     )

@@ -401,3 +401,29 @@ async def test_a_wait_of_hours_is_not_waited_for() -> None:
         answers=[{"match": "p", "error": {"type": "RateLimitError", "retry_after": 86400}}],
     )
     assert (result.steps["a"].state, result.steps["a"].attempts) == ("failed", 1)
+
+
+async def test_how_far_a_fan_out_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow_llm_provider.executors import fan_out
+
+    class Told(Observer):
+        def __init__(self) -> None:
+            self.lines: list[tuple[str, int, int, int]] = []
+
+        def step_progressed(self, step: Step, done: int, failed: int, total: int) -> None:
+            self.lines.append((step.id, done, failed, total))
+
+    monkeypatch.setattr(fan_out, "TOLD_EVERY", 0.0)
+    told = Told()
+    text = """
+        name: x
+        steps:
+          - id: each
+            type: orchestrator:fan-out
+            items: [1, 0, 2]
+            max_concurrency: 1
+            on_item_error: skip
+            task_template: {type: transform, function: template, template: "${{ 1 / item }}"}
+        """
+    await run(text, observer=told)
+    assert told.lines == [("each", 1, 0, 3), ("each", 2, 1, 3), ("each", 3, 1, 3)]
