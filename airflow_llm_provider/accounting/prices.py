@@ -103,7 +103,11 @@ def _key(provider: str | None, model: str) -> str:
 
 
 def _file() -> Path:
-    folder = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return _file_in(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+
+
+@cache
+def _file_in(folder: str) -> Path:
     return Path(folder).expanduser() / "airflow-llm-provider" / f"prices-{_version()}.json"
 
 

@@ -119,7 +119,8 @@ async def _run(
         runtime.observer.step_started(step)
         rendered = render_inputs(step, scope)
         # Secrets must not reach `tasks.<id>.config`, which other steps may show.
-        config = {name: render(value, scope.masked()) for name, value in step.inputs.items() if name in _CONFIG}
+        masked = scope.masked()
+        config = {name: render(value, masked) for name, value in step.inputs.items() if name in _CONFIG}
         executor = find_executor(step.executor)()
         inputs = validated_inputs(type(executor), rendered)
         if runtime.rehearsal is not None:

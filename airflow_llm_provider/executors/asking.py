@@ -108,13 +108,18 @@ async def ask(
         tokens = prompt + (request.max_tokens or ANSWER_TOKENS)
         async with runtime.turn(provider, chosen.model, chosen.connection or chosen.base_url, tokens) as call:
             started = time.perf_counter()
-            answer = await client.chat(replace(request, model=chosen.model))
+            answer = await client.chat(_to(chosen.model, request))
             latency_ms = (time.perf_counter() - started) * 1000
             call.tokens = answer.usage.total_tokens
         cost = payment.cost_usd = runtime.price(provider, chosen.model, answer.usage)
         context.meter.spent(answer.model, answer.usage, cost, latency_ms)
         runtime.spent(context.scope.payer.workflow, provider, answer.usage, cost)
     return Asked(answer, cost, latency_ms, provider)
+
+
+def _to(model: str, request: ChatRequest) -> ChatRequest:
+    """Put a question to a model."""
+    return request if request.model == model else replace(request, model=model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +230,7 @@ async def ask_in_turn(context: StepContext, request: ChatRequest, models: Sequen
             asked = await ask(
                 context,
                 context.runtime.provider(model.provider),
-                replace(request, model=model.model),
+                _to(model.model, request),
                 connection=model.connection,
                 base_url=model.base_url,
             )
