@@ -165,7 +165,7 @@ async def measure(name: str, url: str, flying: int, calls: int) -> tuple[float, 
 
 
 async def fan_out(url: str, prompts: int, flying: int) -> float:
-    """Give the seconds that a fan-out takes, through the whole engine."""
+    """Give the seconds that a fan-out takes, through the whole engine, after a small one to warm up."""
     from airflow_llm_provider.clients.base import Credentials
     from airflow_llm_provider.engine.run import run_workflow
     from airflow_llm_provider.engine.runtime import Runtime
@@ -184,6 +184,7 @@ outputs: {{count: "${{{{ length(steps.each) }}}}"}}
 """
     [workflow] = read_text("w.yaml", text).workflows
     async with Runtime(credentials=lambda *_: Credentials(url, "k")) as runtime:
+        await run_workflow(workflow, {"numbers": list(range(flying // 2))}, runtime)
         started = time.perf_counter()
         result = await run_workflow(workflow, {"numbers": list(range(prompts))}, runtime)
         taken = time.perf_counter() - started

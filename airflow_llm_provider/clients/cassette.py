@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -89,7 +89,13 @@ def _shown(request: ChatRequest | EmbeddingRequest) -> dict[str, Any]:
     shown: dict[str, Any] = _hidden(from_json(to_json(told)), known_secrets(), keys=False)
     if isinstance(request, ChatRequest):
         shown["extra"] = _hidden(from_json(to_json(request.extra)), known_secrets(), keys=True)
-    return {name: value for name, value in shown.items() if value not in (None, [], {}, False)}
+        shown["messages"] = [_given(message) for message in shown["messages"]]
+    return _given(shown)
+
+
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    # What says nothing is left out, so that a field that is added later changes no key.
+    return {name: value for name, value in fields.items() if value not in (None, [], {}, False)}
 
 
 def _key(kind: Kind, provider: str, shown: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from pydantic import Field
 from airflow_llm_provider.accounting.usage import StepUsage
 from airflow_llm_provider.engine.approval import PersonNeeded
 from airflow_llm_provider.engine.executor import Executor, Inputs, StepContext
+from airflow_llm_provider.engine.garbage import rarely_collected
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Scope
@@ -93,7 +94,8 @@ class FanOut(Executor[FanOutInputs]):
                     context.runtime.observer.step_progressed(context.step, done, len(failed), len(items))
 
         waiting = [run(index, item) for index, item in enumerate(items) if index not in ended]
-        await asyncio.gather(*waiting)
+        with rarely_collected():
+            await asyncio.gather(*waiting)
         for result in failed.values():
             if isinstance(result.exception, (PersonNeeded, PutAside)):
                 raise result.exception

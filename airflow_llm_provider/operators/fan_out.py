@@ -175,6 +175,7 @@ class FanOutItemOperator(WorkflowOperator):
             hopeless = all(isinstance(result.exception, HOPELESS) for result in failed)
             failure = AirflowFailException if hopeless else AirflowException
             raise failure("; ".join(f"{result.step_id} failed: {result.error}" for result in failed))
+        tries.forget()
         if all(result.state == "skipped" for _, result in results):
             raise AirflowSkipException(f"not wanted: ({self.template.condition}) is false")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import textwrap
 from dataclasses import replace
@@ -13,6 +14,7 @@ import pytest
 
 from airflow_llm_provider.clients.base import Credentials
 from airflow_llm_provider.config.settings import Settings
+from airflow_llm_provider.engine.garbage import rarely_collected
 from airflow_llm_provider.engine.observer import Observer
 from airflow_llm_provider.engine.result import RunResult, StepResult
 from airflow_llm_provider.engine.run import run_workflow
@@ -427,3 +429,13 @@ async def test_how_far_a_fan_out_has_come(monkeypatch: pytest.MonkeyPatch) -> No
         """
     await run(text, observer=told)
     assert told.lines == [("each", 1, 0, 3), ("each", 2, 1, 3), ("each", 3, 1, 3)]
+
+
+async def test_the_collector_is_as_before_after_a_fan_out() -> None:
+    usual = gc.get_threshold()
+    with rarely_collected():
+        assert gc.get_threshold()[0] >= 50_000
+        with rarely_collected():
+            pass
+        assert gc.get_threshold()[0] >= 50_000
+    assert gc.get_threshold() == usual
