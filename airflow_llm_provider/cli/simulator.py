@@ -10,7 +10,9 @@ __all__ = ["add_parser"]
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
-    parser = commands.add_parser("simulator", help="serve the wire formats of model providers and vector stores, with neither")
+    parser = commands.add_parser(
+        "simulator", help="serve the wire formats of model providers and vector stores, with neither"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default %(default)s)")
     parser.add_argument(
         "--port", type=int, default=8900, help="port to listen on; 0 takes a free one (default %(default)s)"

@@ -1,8 +1,11 @@
-"""``local``: the embedded vector store, one SQLite file below the Airflow home.
+"""``local``: the embedded vector store, one SQLite file below the Airflow home, or in object storage.
 
 It needs no server and no further package, and several processes of one machine may use it at once: a write is one transaction,
 and readers see the last finished one (SQLite's WAL mode, which needs a disk of this machine and no network share). A search looks
 at every vector of the index, which takes some 25 µs for one of 1536 numbers: made for tens of thousands of vectors, not millions.
+
+In object storage the file is read as a whole for each operation, and written as a whole when something has changed: any machine can
+search it, but only one at a time may write.
 """
 
 from __future__ import annotations
@@ -13,9 +16,11 @@ import heapq
 import json
 import math
 import os
+import shutil
 import sqlite3
 import struct
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -47,6 +52,9 @@ CREATE TABLE vectors (
 _WAIT = 60.0
 """Seconds that a writer waits for its turn."""
 
+_LARGEST = 4 * 1024**3
+"""Bytes of a file in object storage."""
+
 T = TypeVar("T")
 
 
@@ -54,7 +62,11 @@ class LocalStore:
     """Vectors in one file.
 
     Args:
-        credentials: ``options`` may hold ``path``, the file; ``llm/vectors.sqlite`` below the Airflow home when it does not.
+        credentials: ``options`` may hold ``path``, the file, or its URL (``s3://bucket/vectors.sqlite``); ``llm/vectors.sqlite``
+            below the Airflow home when it does not. What else they hold reaches the object storage.
+
+    Raises:
+        ConfigurationError: The object storage cannot be used, or nothing knows its scheme.
     """
 
     api_key_variable: ClassVar[None] = None
@@ -62,7 +74,12 @@ class LocalStore:
 
     def __init__(self, credentials: Credentials | None = None) -> None:
         path = credentials.options.get("path") if credentials else None
-        self._path = Path(path).expanduser() if path else airflow_home() / "llm" / "vectors.sqlite"
+        self._object: _ObjectFile | None = None
+        if path and "://" in str(path):
+            self._object = _ObjectFile(str(path), credentials or Credentials())
+            self._path = self._object.copy
+        else:
+            self._path = Path(path).expanduser() if path else airflow_home() / "llm" / "vectors.sqlite"
 
     async def upsert(self, index: str, items: Sequence[Item], *, namespace: str = "") -> int:
         """Keep items, replacing those of the same ids; all of them or, when something is wrong, none.
@@ -159,7 +176,9 @@ class LocalStore:
         )
 
     async def aclose(self) -> None:
-        """Nothing is open between two calls."""
+        """Nothing is open between two calls; a copy from object storage is removed."""
+        if self._object is not None:
+            self._object.remove()
 
     async def _use(
         self, work: Callable[[sqlite3.Connection], T], *, default: T | None = None, create: bool = False
@@ -167,7 +186,7 @@ class LocalStore:
         """Do something with the file in a thread of its own, as one transaction."""
 
         def go() -> T:
-            with self._telling_errors():
+            with self._telling_errors(), self._object.fetched() if self._object else contextlib.nullcontext():
                 if create:
                     self._create()
                 elif default is not None and not self._path.exists():
@@ -219,6 +238,61 @@ class LocalStore:
                 os.link(name, self._path)
         finally:
             Path(name).unlink()
+
+
+class _ObjectFile:
+    """A file in object storage, of which a copy is worked on.
+
+    Args:
+        url: Where it is.
+        credentials: How to get there.
+
+    Raises:
+        ConfigurationError: The object storage cannot be used, or nothing knows its scheme.
+    """
+
+    def __init__(self, url: str, credentials: Credentials) -> None:
+        from airflow_llm_provider.clients.base import ConnectionFields
+        from airflow_llm_provider.clients.objects import ObjectUrl, open_store
+        from airflow_llm_provider.config.targets import Storage
+
+        options = {name: value for name, value in credentials.options.items() if name not in ("path", "conn_id")}
+        given = credentials.base_url or credentials.api_key or options
+        fields = ConnectionFields(credentials.base_url, options.get("login"), credentials.api_key, options)
+        try:
+            self._url = ObjectUrl.parse(url)
+            self._store = open_store(self._url.scheme, Storage(), fields if given else None)
+        except (ValueError, InvalidRequest) as error:
+            raise ConfigurationError(f"the local vector store cannot be at {url!r}: {error}") from None
+        self._folder = Path(tempfile.mkdtemp(prefix="llm-vectors-"))
+        self.copy = self._folder / "vectors.sqlite"
+        self._turn = threading.Lock()
+
+    @contextlib.contextmanager
+    def fetched(self) -> Iterator[None]:
+        """Have the copy as it is there, and put it back when it has changed."""
+        with self._turn:
+            self._folder.mkdir(exist_ok=True)
+            before = self._read()
+            if before is None:
+                self.copy.unlink(missing_ok=True)
+            else:
+                self.copy.write_bytes(before)
+            yield
+            after = self.copy.read_bytes() if self.copy.exists() else None
+            if after is not None and after != before:
+                self._store.write(self._url, after, "application/vnd.sqlite3")
+
+    def _read(self) -> bytes | None:
+        folder, _, name = self._url.path.rpartition("/")
+        place = type(self._url)(self._url.scheme, folder)
+        if not any(found.path == name for found in self._store.objects(place, name)):
+            return None
+        return self._store.read(self._url, _LARGEST)
+
+    def remove(self) -> None:
+        """Remove the copy."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _pack(item: Item) -> tuple[str, float, int, bytes]:

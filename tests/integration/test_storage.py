@@ -447,3 +447,23 @@ class ThreadedAnswer:
             last.sendall(b"stop")
         self._thread.join()
         self._socket.close()
+
+
+async def test_the_embedded_vector_store_in_a_bucket(s3: Any, endpoint: str) -> None:
+    from airflow_llm_provider.clients.base import Credentials
+    from airflow_llm_provider.stores import vector_store
+    from airflow_llm_provider.stores.base import Item
+
+    s3.create_bucket(Bucket="vectors")
+    options = {
+        "path": "s3://vectors/deep/v.sqlite",
+        "login": "id",
+        "endpoint_url": endpoint,
+        "region_name": "us-east-1",
+    }
+    stores = [vector_store("local", lambda: Credentials(api_key="secret-key", options=options)) for _ in range(2)]
+    assert await stores[0].count("i") == 0
+    await stores[0].upsert("i", [Item("a", [1.0, 0.0]), Item("b", [0.0, 1.0])])
+    assert [found.id for found in await stores[1].search("i", [0, 2], top_k=1)] == ["b"]
+    for store in stores:
+        await store.aclose()

@@ -252,3 +252,31 @@ async def test_several_processes_write_at_once(path: Path, store: VectorStore) -
     assert [writer.returncode for writer in writers] == [0] * 4, ends
     assert await store.count("i") == 4 * 15 * 10 + 1
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+async def test_in_object_storage(tmp_path: Path) -> None:
+    def there() -> VectorStore:
+        return vector_store("local", lambda: Credentials(options={"path": f"file://{tmp_path}/bucket/v.sqlite"}))
+
+    (tmp_path / "bucket").mkdir()
+    store = there()
+    assert await store.search("i", [0, 1], top_k=3) == []
+    assert not (tmp_path / "bucket" / "v.sqlite").exists()
+    await store.upsert("i", COMPASS)
+    other = there()
+    assert ids(await other.search("i", [0, 1], top_k=2)) == ["north", "north-east"]
+    assert await other.delete("i", ["north"]) == 1
+    assert await store.count("i") == 3
+    for one in (store, other):
+        await one.aclose()
+    # What is written is whole: no journal lies beside it.
+    assert [entry.name for entry in (tmp_path / "bucket").iterdir()] == ["v.sqlite"]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("nothing://bucket/x", "nothing knows the scheme|cannot be at"), ("file://relative/x", "is no absolute path")],
+)
+def test_urls_that_are_none(path: str, told: str) -> None:
+    with pytest.raises(ConfigurationError, match=told):
+        vector_store("local", lambda: Credentials(options={"path": path}))
