@@ -234,6 +234,8 @@ class LLM(Executor[LLMInputs]):
             "cached_tokens": answer.usage.cached_tokens,
             "reasoning_tokens": answer.usage.reasoning_tokens,
         }
+        # An answer from the cache came whole.
+        first = None if asked.cached else answer.first_token_seconds
         metadata = {
             "usage": usage,
             "finish_reason": answer.finish_reason,
@@ -242,6 +244,7 @@ class LLM(Executor[LLMInputs]):
             "attempts": context.attempt,
             "cached": asked.cached,
             "id": answer.id,
+            **({} if first is None else {"first_token_ms": round(first * 1000, 3)}),
             **({"tool_calls": [asdict(call) for call in answer.tool_calls]} if answer.tool_calls else {}),
         }
         return {

@@ -230,3 +230,20 @@ def test_a_redis_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "redis.asyncio", None)
     with pytest.raises(ConfigurationError, match=r"install airflow-llm-provider\[redis\]"):
         cache.open_cache(CacheSettings(type="redis", url="redis://x"))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("provider", ["openai", "anthropic"])
+async def test_how_long_the_first_token_took(provider: str) -> None:
+    text = """
+        name: streamed
+        steps:
+          - {id: a, provider: PROVIDER, model: gpt-4o-mini, prompt: "What?", stream: true, output: [x, m, t, metadata]}
+          - {id: b, provider: PROVIDER, model: gpt-4o-mini, prompt: "What?", output: [x, m, t, metadata]}
+        """
+    with SimulatorServer() as simulator:
+        url = simulator.openai_base_url if provider == "openai" else simulator.anthropic_base_url
+        result = await run(text.replace("PROVIDER", provider), credentials={provider: Credentials(url, "any")})
+    streamed, whole = (result.steps[name].outputs for name in "ab")
+    assert streamed["x"] == whole["x"]
+    assert 0 < streamed["metadata"]["first_token_ms"] <= streamed["metadata"]["latency_ms"]
+    assert "first_token_ms" not in whole["metadata"]
