@@ -28,6 +28,7 @@ def add_parser(commands: Any) -> None:
         description="Shows what the model calls of workflows have cost by day, in UTC, and how the budgets stand.",
     )
     parser.add_argument("--days", type=int, default=7, metavar="N", help="how many days to look back (%(default)s)")
+    parser.add_argument("--runs", action="store_true", help="show each run, the latest first")
     parser.add_argument("--config", metavar="FILE", help="orchestrator.yaml; else the variable ORCHESTRATOR_CONFIG")
     parser.add_argument("--output", choices=("text", "json"), default="text", help="how to write it")
     parser.set_defaults(run=_run)
@@ -35,28 +36,32 @@ def add_parser(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     days = max(1, min(arguments.days, DAYS_KEPT))
-    spending, accounts = asyncio.run(_look(arguments.config))
+    spending, runs, accounts = asyncio.run(_look(arguments.config))
     since = str(datetime.now(timezone.utc).date() - timedelta(days=days - 1))
     recent = {
         workflow: {day: amounts for day, amounts in sorted(by_day.items()) if day >= since}
         for workflow, by_day in spending.items()
     }
     recent = {workflow: by_day for workflow, by_day in recent.items() if by_day}
+    runs = [{**run, "since": _time(run["since"])} for run in runs if arguments.runs and _time(run["since"]) >= since]
     if arguments.output == "json":
         told = [_told(whose, account) for whose, account in accounts]
-        print(json.dumps({"since": since, "workflows": recent, "budgets": told}, indent=2, ensure_ascii=False))
+        found = {"since": since, "workflows": recent, **({"runs": runs} if arguments.runs else {}), "budgets": told}
+        print(json.dumps(found, indent=2, ensure_ascii=False))
     else:
-        _show(since, recent, accounts)
+        _show(since, recent, runs, accounts)
     return 0
 
 
-async def _look(config: str | None) -> tuple[Mapping[str, Any], list[tuple[str, Account]]]:
+async def _look(
+    config: str | None,
+) -> tuple[Mapping[str, Any], list[dict[str, Any]], list[tuple[str, Account]]]:
     from airflow_llm_provider.engine.sharing import open_state
 
     settings = load_settings(config)
     ledger = Ledger(open_state(settings.cache, settings.state), settings.budgets)
     try:
-        return await ledger.spending(), await ledger.accounts()
+        return await ledger.spending(), await ledger.runs(), await ledger.accounts()
     finally:
         await ledger.aclose()
 
@@ -73,7 +78,16 @@ def _told(whose: str, account: Account) -> dict[str, Any]:
     }
 
 
-def _show(since: str, spending: Mapping[str, Any], accounts: list[tuple[str, Account]]) -> None:
+def _time(seconds: float) -> str:
+    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}"
+
+
+def _show(
+    since: str,
+    spending: Mapping[str, Any],
+    runs: list[dict[str, Any]],
+    accounts: list[tuple[str, Account]],
+) -> None:
     from rich.console import Console
     from rich.table import Table
 
@@ -91,6 +105,13 @@ def _show(since: str, spending: Mapping[str, Any], accounts: list[tuple[str, Acc
                 table.add_row("" if number else workflow, day, *_amounts(amounts))
         table.add_section()
         table.add_row("", "", *_amounts(total))
+        console.print(table)
+    if runs:
+        table = Table(title="Runs", title_justify="left")
+        for name in ("Workflow", "Run", "Since", "Calls", "Prompt tokens", "Answer tokens", "USD"):
+            table.add_column(name, justify="left" if name in ("Workflow", "Run", "Since") else "right")
+        for run in runs:
+            table.add_row(run["workflow"], run["run_id"], run["since"], *_amounts(run))
         console.print(table)
     if accounts:
         table = Table(title="Budgets", title_justify="left")

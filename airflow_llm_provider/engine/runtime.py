@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from airflow_llm_provider.clients.objects import ObjectStore
     from airflow_llm_provider.config.money import ModelPlace
     from airflow_llm_provider.engine.sharing import SharedState
-    from airflow_llm_provider.engine.spending import Ledger
+    from airflow_llm_provider.engine.spending import Ledger, Payer
     from airflow_llm_provider.engine.traffic import Call, Traffic
 
 __all__ = [
@@ -112,7 +112,7 @@ class _Shared:
     cache: Cache | None = None
     traffic: Traffic | None = None
     ledger: Ledger | None = None
-    spent: dict[str, Counter[str]] = field(default_factory=dict)
+    spent: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
 
     async def aclose(self) -> None:
         """Close what is open; it may be opened again."""
@@ -325,11 +325,11 @@ class Runtime:
             self._shared.ledger = Ledger(self._shared_state(), self.settings.budgets)
         return self._shared.ledger
 
-    def spent(self, workflow: str, provider: str, usage: Usage, cost_usd: float | None) -> None:
-        """Note what a call has cost, for the account of its workflow; written down when the runtime is closed.
+    def spent(self, payer: Payer, provider: str, usage: Usage, cost_usd: float | None) -> None:
+        """Note what a call has cost, for the accounts of its workflow and its run; written down when the runtime is closed.
 
         Args:
-            workflow: The workflow's name.
+            payer: On whose account it is.
             provider: Who was asked.
             usage: The call's tokens.
             cost_usd: Its price in USD; None when that is not known.
@@ -343,16 +343,16 @@ class Runtime:
             "cost_usd": cost_usd or 0.0,
             "without_price": cost_usd is None,
         }
-        self._shared.spent.setdefault(workflow, Counter()).update(amounts)
+        self._shared.spent.setdefault((payer.workflow, payer.run_id), Counter()).update(amounts)
 
     async def _book(self) -> None:
         """Write down what was spent."""
         spent, self._shared.spent = self._shared.spent, {}
         try:
-            for workflow, amounts in spent.items():
+            for (workflow, run_id), amounts in spent.items():
                 ledger = self.ledger()
                 assert ledger is not None
-                await ledger.book(workflow, amounts)
+                await ledger.book(workflow, run_id, amounts)
         except Exception as error:
             _log.warning("what was spent cannot be written down: %s", type(error).__name__)
 

@@ -235,11 +235,12 @@ class Ledger:
                 told.append((state["whose"], _account(budget, state, now)))
         return told
 
-    async def book(self, workflow: str, amounts: Mapping[str, float]) -> None:
-        """Enter what calls have cost in the account of a workflow.
+    async def book(self, workflow: str, run_id: str, amounts: Mapping[str, float]) -> None:
+        """Enter what calls have cost in the accounts of a workflow and of a run.
 
         Args:
             workflow: The workflow's name.
+            run_id: The run.
             amounts: ``calls``, ``input_tokens``, ``output_tokens``, ``cost_usd``, and calls ``without_price``.
         """
 
@@ -247,11 +248,19 @@ class Ledger:
             today = datetime.fromtimestamp(now, timezone.utc).date()
             oldest = str(today - timedelta(days=DAYS_KEPT))
             days = {day: entry for day, entry in state.items() if day >= oldest}
-            entry = days.setdefault(str(today), {})
-            days[str(today)] = {name: entry.get(name, 0) + amount for name, amount in amounts.items()}
+            days[str(today)] = _sum(days.get(str(today), {}), amounts)
             return days, None
 
+        def change_run(state: dict[str, Any], now: float) -> tuple[dict[str, Any], None]:
+            begun = {"workflow": workflow, "run_id": run_id, "since": state.get("since", now)}
+            return {**begun, **_sum(state, amounts)}, None
+
         await self._state.change(f"{_SPENT}{workflow}", change, keep=DAYS_KEPT * _DAY)
+        await self._state.change(f"{_RUN}{workflow}:{run_id}", change_run, keep=DAYS_KEPT * _DAY)
+
+    async def runs(self) -> list[dict[str, Any]]:
+        """Give what runs have cost, the latest first: ``workflow``, ``run_id``, ``since`` (seconds since 1970) and the amounts."""
+        return sorted((await self._state.all(_RUN)).values(), key=lambda run: -run["since"])
 
     async def spending(self) -> dict[str, dict[str, dict[str, Any]]]:
         """Give what workflows have cost: name to day to calls, tokens, ``cost_usd`` and calls ``without_price``."""
@@ -271,6 +280,11 @@ class Ledger:
 
 
 _SPENT = "spent:"
+_RUN = "run:"
+
+
+def _sum(state: Mapping[str, Any], amounts: Mapping[str, float]) -> dict[str, float]:
+    return {name: state.get(name, 0) + amount for name, amount in amounts.items()}
 
 
 def _whose(budget: Budget, payer: Payer) -> str:

@@ -113,7 +113,7 @@ async def ask(
             call.tokens = answer.usage.total_tokens
         cost = payment.cost_usd = runtime.price(provider, chosen.model, answer.usage)
         context.meter.spent(answer.model, answer.usage, cost, latency_ms)
-        runtime.spent(context.scope.payer.workflow, provider, answer.usage, cost)
+        runtime.spent(context.scope.payer, provider, answer.usage, cost)
     return Asked(answer, cost, latency_ms, provider)
 
 

@@ -20,6 +20,7 @@ from airflow_llm_provider.clients.rules import count_tokens
 from airflow_llm_provider.config.money import ModelPlace
 from airflow_llm_provider.engine.executor import StepContext
 from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.engine.spending import Payer
 from airflow_llm_provider.errors import InvalidRequest, ServiceUnavailable, StepError
 from airflow_llm_provider.executors.paying import LONGEST_ANSWER, pay_ahead
 from airflow_llm_provider.workflow.model import Retry, Step
@@ -66,14 +67,14 @@ class Batching:
         runtime: Clients and credentials.
         attempt: The try of the task. Questions that could not be answered in an earlier one are asked again.
         name: The same for the same step of the same run.
-        workflow: On whose account the questions are.
+        payer: On whose account the questions are.
     """
 
-    def __init__(self, runtime: Runtime, attempt: int, name: str, workflow: str) -> None:
+    def __init__(self, runtime: Runtime, attempt: int, name: str, payer: Payer) -> None:
         self._runtime = runtime
         self._attempt = attempt
         self._name = name
-        self._workflow = workflow
+        self._payer = payer
         self._given: set[str] = set()
         self._place: tuple[str, str | None, str | None] | None = None
         self._answers: dict[str, ChatResponse | StepError] = {}
@@ -110,7 +111,7 @@ class Batching:
                     if isinstance(answer, ChatResponse) and is_own:
                         cost = self._price(batch.provider, answer.model, answer.usage)
                         self._overpaid -= cost or 0.0
-                        self._runtime.spent(self._workflow, batch.provider, answer.usage, cost)
+                        self._runtime.spent(self._payer, batch.provider, answer.usage, cost)
                 if is_own:
                     self._overpaid += batch.usd
                     # One that has expired, or was given up, need not tell of all its questions.

@@ -80,7 +80,7 @@ class Embed(Executor[EmbedInputs]):
                     answer = await client.embed(part)
                     call.tokens = answer.usage.total_tokens
                 payment.cost_usd = runtime.price(provider, inputs.model, answer.usage)
-                runtime.spent(context.scope.payer.workflow, provider, answer.usage, payment.cost_usd)
+                runtime.spent(context.scope.payer, provider, answer.usage, payment.cost_usd)
             await paid.keep(part, answer)
             return answer
 

@@ -76,7 +76,7 @@ class BatchedOperator(WorkflowOperator):
         ti = context["ti"]
         batches = self._known(context)
         name = f"{ti.dag_id} {ti.run_id} {ti.task_id} {ti.map_index}"
-        batching = Batching(runtime, ti.try_number, name, scope.payer.workflow)
+        batching = Batching(runtime, ti.try_number, name, scope.payer)
         meter = Meter()
         try:
             self._waits_for = await batching.read(batches)

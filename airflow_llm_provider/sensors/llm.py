@@ -119,7 +119,7 @@ class ModelHealthSensor(BaseSensorOperator):
             AirflowFailException: It can never answer this way.
         """
         try:
-            asyncio.run(self._ask(context["ti"].dag_id))
+            asyncio.run(self._ask(Payer(context["ti"].dag_id, context["ti"].run_id)))
         except HOPELESS as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         except StepError as error:
@@ -127,7 +127,7 @@ class ModelHealthSensor(BaseSensorOperator):
             return False
         return True
 
-    async def _ask(self, dag_id: str) -> None:
+    async def _ask(self, payer: Payer) -> None:
         request = ChatRequest(model=self.model, messages=(Message("user", "ping"),), max_tokens=1)
         async with task_runtime(self.log) as runtime:
             client = runtime.chat(self.provider, connection=self.connection, base_url=self.base_url)
@@ -135,7 +135,7 @@ class ModelHealthSensor(BaseSensorOperator):
                 answer = await client.chat(request)
                 call.tokens = answer.usage.total_tokens
             cost = runtime.price(self.provider, self.model, answer.usage)
-            runtime.spent(dag_id, self.provider, answer.usage, cost)
+            runtime.spent(payer, self.provider, answer.usage, cost)
 
 
 class BudgetSensor(BaseSensorOperator):

@@ -61,7 +61,7 @@ class Task:
     ) -> StepResult:
         async with self._runtime() as runtime:
             scope = step_scope(self.workflow, {}, Run("r", "2026-01-01"), MemoryResults(), runtime)
-            batching = Batching(runtime, attempt, "dag run each -1", "w")
+            batching = Batching(runtime, attempt, "dag run each -1", scope.payer)
             assert await batching.read(self.batches if batches is None else batches) is None
             runtime.answers = batching
             step = self.workflow.steps[0]
@@ -129,7 +129,7 @@ async def test_a_batch_that_is_worked_on(server: SimulatorServer) -> None:
     task = Task(server)
     await task.once()
     async with task._runtime() as runtime:
-        assert await Batching(runtime, 1, "n", "w").read(task.batches) == task.batches[0]
+        assert await Batching(runtime, 1, "n", Payer("w", "r")).read(task.batches) == task.batches[0]
 
 
 async def test_a_batch_that_is_refused(server: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:

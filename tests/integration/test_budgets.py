@@ -156,10 +156,14 @@ def test_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     [budget] = told["budgets"]
     assert (budget["budget"], budget["limit_usd"], budget["held_usd"]) == ("web", 50, 0)
     assert budget["spent_usd"] == pytest.approx(amounts["cost_usd"])
-    assert main(["costs", "--config", str(config)]) == 0
+    assert main(["costs", "--config", str(config), "--runs", "--output", "json"]) == 0
+    [run] = json.loads(capsys.readouterr().out)["runs"]
+    assert (run["workflow"], run["calls"], run["cost_usd"]) == ("three", 3, pytest.approx(amounts["cost_usd"]))
+    assert main(["costs", "--config", str(config), "--runs"]) == 0
     text = capsys.readouterr().out
     assert "three" in text
     assert "Budgets" in text
+    assert "Runs" in text
 
 
 @pytest.mark.parametrize(

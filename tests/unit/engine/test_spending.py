@@ -136,11 +136,14 @@ async def test_accounts_of_workflows(state: SharedState) -> None:
     ledger = Ledger(state, [])
     amounts = {"calls": 1, "input_tokens": 10, "output_tokens": 5, "cost_usd": 0.25, "without_price": 0}
     for workflow in ("report", "report", "other"):
-        await ledger.book(workflow, amounts)
+        await ledger.book(workflow, f"r-{workflow}", amounts)
     told = await ledger.spending()
     assert [*told] == ["other", "report"]
     [(_, day)] = told["report"].items()
     assert day == {"calls": 2, "input_tokens": 20, "output_tokens": 10, "cost_usd": 0.5, "without_price": 0}
+    latest, first = await ledger.runs()
+    assert (latest["run_id"], first["run_id"]) == ("r-other", "r-report")
+    assert (first["workflow"], first["calls"], first["cost_usd"]) == ("report", 2, 0.5)
 
 
 SPENDER = """
