@@ -13,9 +13,11 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
+from urllib.parse import urlsplit
 
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Usage
 from airflow_llm_provider.clients.batch import PRICE, BatchClient
+from airflow_llm_provider.clients.failures import known_secrets, redact
 from airflow_llm_provider.clients.rules import count_tokens
 from airflow_llm_provider.config.money import ModelPlace
 from airflow_llm_provider.engine.executor import StepContext
@@ -140,10 +142,13 @@ class Batching:
 
         Raises:
             PutAside: It is to be handed in.
+            InvalidRequest: The address holds a secret.
             StepError: It could not be answered.
         """
         at = (place.provider, place.connection, place.base_url)
-        self._place = self._place or at
+        if self._place is None:
+            _check_address(place.base_url)
+            self._place = at
         if at != self._place:
             return None
         question = _key(request)
@@ -199,6 +204,15 @@ class Batching:
             yield client
         finally:
             await client.aclose()
+
+
+def _check_address(url: str | None) -> None:
+    # It is kept beside the batch's id, where people can read it.
+    if url is not None and (urlsplit(url).password or redact(url, known_secrets()) != url):
+        raise InvalidRequest(
+            "the 'base_url' of questions in a batch must hold no secret, for it is kept until the batch has ended; "
+            "put it into an Airflow connection, and name that"
+        )
 
 
 def in_one_try(step: Step) -> Step:

@@ -170,3 +170,12 @@ async def test_budgets(server: SimulatorServer, tmp_path: Path) -> None:
     poor = Task(server, settings=settings.model_copy(update={"budgets": (Budget(name="c", limit_usd=0.5),)}))
     with pytest.raises(BudgetExceeded):
         await poor.once()
+
+
+async def test_an_address_that_holds_a_secret(server: SimulatorServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_TOKEN", "s3cret")
+    text = STEP.replace("max_tokens: 50", "max_tokens: 50, base_url: 'https://gateway/{{ secrets.token }}/v1'")
+    task = Task(server, text.replace('on_item_error: "null"', "on_item_error: fail"))
+    result = await task.once()
+    assert task.batches == []
+    assert "'base_url' of questions in a batch must hold no secret" in (result.error or "")
