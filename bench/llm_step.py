@@ -35,7 +35,7 @@ from datetime import datetime, timezone
 from types import SimpleNamespace
 class TI:
     xcoms = {}
-    task_id = "ask"; dag_id = "bench"; run_id = "r"; map_index = -1; try_number = 1
+    task_id = "ask"; dag_id = "bench"; run_id = "r"; map_index = -1; try_number = 1; max_tries = 0
     def xcom_push(self, key, value): self.xcoms[key] = value
     def xcom_pull(self, **kwargs): return None
 run = SimpleNamespace(run_id="r", run_after=datetime.now(timezone.utc), triggering_user_name="me", conf={})
