@@ -108,14 +108,14 @@ from airflow.sdk import DAG
 
 from airflow_llm_provider.sensors.llm import BudgetSensor, ModelHealthSensor
 
-# Airflow takes a task for lost that is due again before its executor tells that it was put off.
-OFTEN = {"poke_interval": 5, "timeout": 60}
+# Airflow takes a task for lost that is due again before its executor tells that it was put off; these hold their worker.
+OFTEN = {"poke_interval": 1, "timeout": 60, "mode": "poke"}
 
 with DAG("python_sensors"):
     ModelHealthSensor(task_id="healthy", provider="openai", model="gpt-4o-mini", **OFTEN)
     ModelHealthSensor(task_id="wrong", provider="opanai", model="gpt-4o-mini", **OFTEN)
-    BudgetSensor(task_id="rich", budget="all of it", needed_usd=50, **OFTEN)
-    BudgetSensor(task_id="poor", budget="all of it", needed_usd=1000, poke_interval=5, timeout=1, soft_fail=True)
+    BudgetSensor(task_id="rich", budget="all of it", needed_usd=50)
+    BudgetSensor(task_id="poor", budget="all of it", needed_usd=1000, poke_interval=1, timeout=1, mode="poke", soft_fail=True)
     BudgetSensor(task_id="misspelt", budget="al of it", **OFTEN)
 """
 
