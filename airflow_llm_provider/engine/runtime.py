@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import Self
 
-from airflow_llm_provider.clients import chat_client, embedding_client, environment_credentials
+from airflow_llm_provider.clients import chat_client, embedding_client, environment_credentials, is_provider
 from airflow_llm_provider.clients.base import ChatClient, Clients, ConnectionFields, Credentials, EmbeddingClient, Usage
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.config.targets import Alerts, Slack, Smtp
@@ -200,7 +200,9 @@ class Runtime:
             provider: Its name.
             connection: Unused here; Airflow connections are known only inside Airflow.
         """
-        usual = store_credentials(provider) if is_store(provider) else environment_credentials(provider)
+        # Most are providers, and to look a name up among all installed packages takes time.
+        is_model = is_provider(provider) or is_provider(provider, "embedding") or not is_store(provider)
+        usual = environment_credentials(provider) if is_model else store_credentials(provider)
         key = self.settings.api_keys.get(provider)
         return Credentials(
             self.settings.endpoints.get(provider) or usual.base_url,
