@@ -148,12 +148,12 @@ def find_budget(budgets: tuple[Budget, ...], name: str) -> Budget:
 
     Args:
         budgets: Those of the settings.
-        name: Its name, or its title.
+        name: Its title.
 
     Raises:
         ValueError: There is none; the message has the closest name.
     """
     for budget in budgets:
-        if name in (budget.name, budget.title):
+        if name == budget.title:
             return budget
     raise ValueError(nothing_called("budget", name, [budget.title for budget in budgets]))

@@ -83,8 +83,11 @@ class FileState:
         if not self._path.exists():
             return {}
         with self._opened() as database:
-            found = database.execute("SELECT key, value FROM kept WHERE until > ? ORDER BY key", (time.time(),))
-            return {key: from_json(value) for key, value in found if key.startswith(prefix)}
+            found = database.execute(
+                "SELECT key, value FROM kept WHERE until > ? AND substr(key, 1, ?) = ? ORDER BY key",
+                (time.time(), len(prefix), prefix),
+            )
+            return {key: from_json(value) for key, value in found}
 
     @contextlib.contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection]:

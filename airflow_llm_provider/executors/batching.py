@@ -47,6 +47,7 @@ class HandedIn:
         attempt: In which try of the task.
         questions: How many are in it.
         usd: What was taken from budgets for it.
+        accounted: Whether what it did cost has been entered, and the rest given back.
     """
 
     id: str
@@ -56,10 +57,7 @@ class HandedIn:
     attempt: int
     questions: int = 0
     usd: float = 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give it as plain JSON."""
-        return asdict(self)
+    accounted: bool = False
 
 
 class Batching:
@@ -70,6 +68,9 @@ class Batching:
         attempt: The try of the task. Questions that could not be answered in an earlier one are asked again.
         name: The same for the same step of the same run.
         payer: On whose account the questions are.
+
+    Attributes:
+        overpaid: USD that were taken from budgets for batches that are not accounted for yet, and not needed.
     """
 
     def __init__(self, runtime: Runtime, attempt: int, name: str, payer: Payer) -> None:
@@ -82,7 +83,7 @@ class Batching:
         self._answers: dict[str, ChatResponse | StepError] = {}
         self._aside: dict[str, ChatRequest] = {}
         self._lost = False
-        self._overpaid = 0.0
+        self.overpaid = 0.0
 
     async def read(self, batches: Iterable[HandedIn]) -> HandedIn | None:
         """Read the answers of batches.
@@ -110,20 +111,16 @@ class Batching:
                     told += 1
                     if isinstance(answer, ChatResponse) or is_own:
                         self._answers[question] = answer
-                    if isinstance(answer, ChatResponse) and is_own:
+                    if isinstance(answer, ChatResponse) and not batch.accounted:
                         cost = self._price(batch.provider, answer.model, answer.usage)
-                        self._overpaid -= cost or 0.0
+                        self.overpaid -= cost or 0.0
                         self._runtime.spent(self._payer, batch.provider, answer.usage, cost)
+                if not batch.accounted:
+                    self.overpaid += batch.usd
                 if is_own:
-                    self._overpaid += batch.usd
                     # One that has expired, or was given up, need not tell of all its questions.
                     self._lost = self._lost or told < batch.questions
         return None
-
-    @property
-    def overpaid(self) -> float:
-        """USD that were taken from budgets for the batches of this try, and not needed."""
-        return self._overpaid
 
     def _failed(self, batch: HandedIn, reason: str | None) -> None:
         if batch.attempt == self._attempt:

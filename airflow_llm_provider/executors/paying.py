@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
 from airflow_llm_provider.clients.base import Usage
@@ -75,25 +75,28 @@ async def pay_ahead(context: StepContext, usd: float) -> None:
         ServiceUnavailable: The ledger cannot be reached.
     """
     ledger = context.runtime.ledger() if context.runtime.settings.budgets else None
-    while ledger is not None:
+    if ledger is not None:
+        taken = await _take(context, ledger, usd)
+        for told in await ledger.settle(taken, usd):
+            context.say(told)
+
+
+async def _take(context: StepContext, ledger: Ledger, usd: float, beyond: Collection[str] = ()) -> Taken:
+    """Take what a call may cost, and ask a person where a budget that has not enough says so."""
+    while True:
         try:
-            taken = await ledger.take(context.scope.payer, usd)
+            return await ledger.take(context.scope.payer, usd, beyond=beyond)
         except BudgetExceeded as error:
             budget = find_budget(context.runtime.settings.budgets, error.budget)
             if budget.on_exceeded != "approve":
                 raise
             await _approval(context, ledger, budget, error)
-        else:
-            for told in await ledger.settle(taken, usd):
-                context.say(told)
-            return
 
 
 async def _afford(
     context: StepContext, ledger: Ledger, model: ModelPlace, usage: Usage, *, may_downgrade: bool
 ) -> tuple[Payment, Taken]:
     """Find a model that there is money for, and take it."""
-    payer, budgets = context.scope.payer, context.runtime.settings.budgets
     beyond: set[str] = set()
     while True:
         usd = context.runtime.price(context.runtime.provider(model.provider), model.model, usage)
@@ -101,17 +104,14 @@ async def _afford(
             context.kept[model.name] = True
             context.say(f"no budget holds for {model.name}, whose price is not known; give it under 'prices'")
         try:
-            return Payment(model), await ledger.take(payer, usd or 0.0, beyond=beyond)
+            return Payment(model), await _take(context, ledger, usd or 0.0, beyond)
         except BudgetExceeded as error:
-            budget = find_budget(budgets, error.budget)
-            if budget.on_exceeded == "approve":
-                await _approval(context, ledger, budget, error)
-            elif budget.downgrade_to is not None and may_downgrade:
-                context.say(f"{error}; asking {budget.downgrade_to.name} instead of {model.name}")
-                model = budget.downgrade_to
-                beyond.add(budget.title)
-            else:
+            budget = find_budget(context.runtime.settings.budgets, error.budget)
+            if budget.downgrade_to is None or not may_downgrade:
                 raise
+            context.say(f"{error}; asking {budget.downgrade_to.name} instead of {model.name}")
+            model = budget.downgrade_to
+            beyond.add(budget.title)
 
 
 async def _approval(context: StepContext, ledger: Ledger, budget: Budget, error: BudgetExceeded) -> None:

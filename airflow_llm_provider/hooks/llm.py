@@ -41,11 +41,10 @@ def connection_credentials(connection: Connection) -> Credentials:
     """
     extra = connection.extra_dejson
     host = connection.host
+    port = f":{connection.port}" if connection.port else ""
     if connection.conn_type in ("postgres", "postgresql"):
-        port = f":{connection.port}" if connection.port else ""
         host = f"postgresql://{host or 'localhost'}{port}/{quote(connection.schema or '')}"
     elif host and "://" not in host:
-        port = f":{connection.port}" if connection.port else ""
         path = f"/{connection.schema.strip('/')}" if connection.schema else ""
         host = f"https://{host}{port}{path}"
     return Credentials(

@@ -6,8 +6,8 @@ in the task's state store, so that a task whose worker was killed goes on with i
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +17,11 @@ from airflow_llm_provider.engine.meter import Meter
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Scope
+from airflow_llm_provider.engine.spending import Payer
 from airflow_llm_provider.engine.step import run_step
 from airflow_llm_provider.errors import StepError
 from airflow_llm_provider.executors.batching import Batching, HandedIn, PutAside, in_one_try
 from airflow_llm_provider.operators.executors import ExecutorOperator
-from airflow_llm_provider.operators.people import ask_person
 from airflow_llm_provider.operators.step import WorkflowOperator, WorkflowStepOperator
 from airflow_llm_provider.operators.tries import TaskTries
 from airflow_llm_provider.triggers.batch import LLMBatchTrigger
@@ -77,40 +77,51 @@ class BatchedOperator(WorkflowOperator):
         batches = self._known(context)
         name = f"{ti.dag_id} {ti.run_id} {ti.task_id} {ti.map_index}"
         batching = Batching(runtime, ti.try_number, name, scope.payer)
-        meter = Meter()
         try:
             self._waits_for = await batching.read(batches)
             if self._waits_for is not None:
                 return StepResult(step.id, "failed", exception=PutAside())
+            batches = await self._accounted(batches, batching, scope.payer, runtime, context)
             runtime.answers = batching
             # Answers can be read again from their batches.
             runtime.checkpoint = None
             result = await run_step(in_one_try(step), scope, runtime)
             if isinstance(result.exception, PutAside):
-                within = StepContext(step, scope, runtime, meter, ti.try_number)
+                within = StepContext(step, scope, runtime, Meter(), ti.try_number)
                 self._waits_for = await batching.hand_in(within, look_first=ti.try_number > 1)
                 self._keep(context, [*batches, self._waits_for])
         except (StepError, PersonNeeded) as error:
             return StepResult(step.id, "failed", error=f"{type(error).__name__}: {error}", exception=error)
-        ledger = runtime.ledger() if runtime.settings.budgets and batching.overpaid else None
-        if ledger is not None:
-            await ledger.adjust(scope.payer, -batching.overpaid)
         return result
 
-    def wait_for_batch(self, timeout: float | None) -> None:
-        """Wait in the triggerer for the batch that was handed in.
+    async def _accounted(
+        self, batches: list[HandedIn], batching: Batching, payer: Payer, runtime: Runtime, context: Context
+    ) -> list[HandedIn]:
+        """Give back what was taken from budgets and not needed, once for each batch."""
+        if all(batch.accounted for batch in batches):
+            return batches
+        ledger = runtime.ledger()
+        if ledger is not None:
+            await ledger.adjust(payer, -batching.overpaid)
+        accounted = [replace(batch, accounted=True) for batch in batches]
+        self._keep(context, accounted)
+        return accounted
 
-        Args:
-            timeout: Most seconds to wait; None for as long as it takes.
-        """
-        batch = self._waits_for
-        assert batch is not None
-        self.defer(
-            trigger=LLMBatchTrigger(batch.id, batch.provider, batch.connection, batch.base_url, self.poll_interval),
-            method_name="resume",
-            kwargs={"handed_in": self._handed_in},
-            timeout=None if timeout is None else timedelta(seconds=timeout),
-        )
+    @property
+    def batch_timeout(self) -> float | None:
+        """Most seconds to wait for a batch; None for as long as it takes."""
+        return None
+
+    def _wait(self, context: Context, result: StepResult, tries: TaskTries, executor: str) -> None:
+        super()._wait(context, result, tries, executor)
+        batch, timeout = self._waits_for, self.batch_timeout
+        if batch is not None and isinstance(result.exception, PutAside):
+            self.defer(
+                trigger=LLMBatchTrigger(batch.id, batch.provider, batch.connection, batch.base_url, self.poll_interval),
+                method_name="resume",
+                kwargs={"handed_in": self._handed_in},
+                timeout=None if timeout is None else timedelta(seconds=timeout),
+            )
 
     def _known(self, context: Context) -> list[HandedIn]:
         if self._handed_in is None:
@@ -120,7 +131,7 @@ class BatchedOperator(WorkflowOperator):
         return [HandedIn(**batch) for batch in self._handed_in]
 
     def _keep(self, context: Context, batches: Sequence[HandedIn]) -> None:
-        self._handed_in = [batch.to_dict() for batch in batches]
+        self._handed_in = [asdict(batch) for batch in batches]
         store = context.get("task_state_store")
         if store is not None:
             store.set(_KEY, [*self._handed_in])
@@ -132,21 +143,10 @@ class FanOutBatchOperator(BatchedOperator, WorkflowStepOperator):
 
     ui_color = "#e3f0e4"
 
-    def execute(self, context: Context) -> dict[str, Any]:
-        """Hand in, wait, or give the outputs, whatever is next.
-
-        Raises:
-            AirflowSkipException: The step's condition is false.
-            AirflowException: The step failed; what it cost is in its XComs all the same.
-        """
-        self._check_may_start(context)
-        tries = TaskTries.of(context, self.policy)
-        result = asyncio.run(self._run(context, tries))
-        if isinstance(result.exception, PersonNeeded):
-            ask_person(self.task_id, result.exception.question, context)
-        if isinstance(result.exception, PutAside):
-            self.wait_for_batch(self.step.timeout)
-        return self._end(context, result, tries)
+    @property
+    def batch_timeout(self) -> float | None:
+        """The step's own limit."""
+        return self.step.timeout
 
     async def _run(self, context: Context, tries: TaskTries) -> StepResult:
         async with self.runtime(context) as runtime:
@@ -216,20 +216,6 @@ class LLMBatchOperator(BatchedOperator, ExecutorOperator):
             outputs={name: name for name in ("results", "errors", "count")},
             template=template,
         )
-
-    def execute(self, context: Context) -> Any:
-        """Hand in, wait, or give the answers, whatever is next.
-
-        Raises:
-            AirflowException: It failed; what it cost is in the XCom ``llm_usage`` all the same.
-        """
-        tries = TaskTries.of(context, self.policy)
-        result = asyncio.run(self._run(context, tries))
-        if isinstance(result.exception, PersonNeeded):
-            ask_person(self.task_id, result.exception.question, context)
-        if isinstance(result.exception, PutAside):
-            self.wait_for_batch(None)
-        return self._given(context, result, tries)
 
     async def _run_step(
         self, step: Step, scope: Scope, runtime: Runtime, context: Context, tries: TaskTries

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
-from airflow_llm_provider.engine.approval import PersonNeeded
 from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.run import step_scope
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Run, Scope
 from airflow_llm_provider.engine.step import run_step
-from airflow_llm_provider.operators.people import ask_person
 from airflow_llm_provider.operators.step import WorkflowOperator, record, step_failure
 from airflow_llm_provider.operators.tries import MODEL_STEPS, TaskTries, waiting_arguments
 from airflow_llm_provider.workflow.durations import parse_duration
@@ -85,14 +83,7 @@ class ExecutorOperator(WorkflowOperator):
         """
         tries = TaskTries.of(context, self.policy)
         result = asyncio.run(self._run(context, tries))
-        if isinstance(result.exception, PersonNeeded):
-            ask_person(self.task_id, result.exception.question, context)
-        if result.postponed is not None:
-            raise tries.later(result, self.step_type) from result.exception
-        return self._given(context, result, tries)
-
-    def _given(self, context: Context, result: StepResult, tries: TaskTries) -> Any:
-        """End the task the way the step has ended."""
+        self._wait(context, result, tries, self.step_type)
         record(context["ti"], result)
         if result.state == "failed":
             raise step_failure(result) from result.exception

@@ -27,7 +27,6 @@ from airflow_llm_provider.engine.retry import HOPELESS
 from airflow_llm_provider.engine.step import is_wanted, outputs_of_failed, render_inputs, validated_inputs
 from airflow_llm_provider.errors import ConfigurationError, ItemsFailed, LLMProviderError
 from airflow_llm_provider.executors.fan_out import FanOut, collect, listed, run_item
-from airflow_llm_provider.operators.people import ask_person
 from airflow_llm_provider.operators.step import STEP_XCOM, WorkflowOperator, WorkflowStepOperator
 from airflow_llm_provider.operators.tries import TaskTries
 from airflow_llm_provider.workflow.model import Step, Workflow
@@ -159,12 +158,13 @@ class FanOutItemOperator(WorkflowOperator):
         """
         tries = TaskTries.of(context, self.policy)
         results = asyncio.run(self._run(context, tries))
-        for _, result in results:
-            if isinstance(result.exception, PersonNeeded):
-                ask_person(self.task_id, result.exception.question, context)
+        asking = [result for _, result in results if isinstance(result.exception, PersonNeeded)]
         postponed = [result for _, result in results if result.postponed is not None]
+        if asking:
+            self._wait(context, asking[0], tries, self.template.executor)
         if postponed and all(result.state != "failed" or result in postponed for _, result in results):
-            raise tries.later(max(postponed, key=lambda result: result.postponed or 0), self.template.executor)
+            longest = max(postponed, key=lambda result: result.postponed or 0)
+            self._wait(context, longest, tries, self.template.executor)
         ti = context["ti"]
         told = [{"index": index, "outputs": dict(result.outputs), **result.record()} for index, result in results]
         ti.xcom_push(RESULTS_XCOM, {"results": told})

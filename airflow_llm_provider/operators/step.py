@@ -153,6 +153,17 @@ class WorkflowOperator(BaseOperator):
         event, self._event = self._event, None
         return answer_of(question, event)
 
+    def _wait(self, context: Context, result: StepResult, tries: TaskTries, executor: str) -> None:
+        """End the task for now if its step waits: for a person, or for long.
+
+        Raises:
+            TryLater: It waits for long.
+        """
+        if isinstance(result.exception, PersonNeeded):
+            ask_person(self.task_id, result.exception.question, context)
+        if result.postponed is not None:
+            raise tries.later(result, executor) from result.exception
+
     @property
     def policy(self) -> object | None:
         """The task's retry policy, which Airflow has since 3.3."""
@@ -216,10 +227,7 @@ class WorkflowStepOperator(WorkflowOperator):
         self._check_may_start(context)
         tries = TaskTries.of(context, self.policy)
         result = asyncio.run(self._run(context, tries))
-        if isinstance(result.exception, PersonNeeded):
-            ask_person(self.task_id, result.exception.question, context)
-        if result.postponed is not None:
-            raise tries.later(result, self.step.executor) from result.exception
+        self._wait(context, result, tries, self.step.executor)
         return self._end(context, result, tries)
 
     def _end(self, context: Context, result: StepResult, tries: TaskTries) -> dict[str, Any]:
