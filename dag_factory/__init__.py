@@ -2,7 +2,7 @@
 
 The stages, each a function from value to value, in the order in which to read them:
 
-1. :mod:`dag_factory.documents`: a file's text becomes plain data that remembers lines and columns;
+1. :mod:`airflow_llm_provider.files`: a file's text becomes plain data that remembers lines and columns;
 2. :mod:`dag_factory.notations`: data in one of the notations becomes a canonical
    :class:`~airflow_llm_provider.workflow.model.Workflow`;
 3. :mod:`dag_factory.checks`: what can be wrong in a workflow whatever its notation;
@@ -11,15 +11,15 @@ The stages, each a function from value to value, in the order in which to read t
 
 Beside them, :mod:`dag_factory.authoring` helps those who write the files.
 
-Only the last two stages import Airflow. What goes wrong in the others is a :class:`~dag_factory.diagnostics.Diagnostic`, and
-all of a file's are given at once.
+Only the last two stages import Airflow. What goes wrong in the others is a
+:class:`~airflow_llm_provider.files.diagnostics.Diagnostic`, and all of a file's are given at once.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from dag_factory.diagnostics import Diagnostic
+from airflow_llm_provider.files.diagnostics import Diagnostic
 from dag_factory.read import ReadResult, read_file, read_folder, read_text
 
 if TYPE_CHECKING:

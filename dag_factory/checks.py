@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from airflow_llm_provider.engine.executor import find_executor
 from airflow_llm_provider.errors import ConfigurationError, ExpressionError
+from airflow_llm_provider.files.problems import UNNAMED, Problems
 from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.graph import Graph
 from airflow_llm_provider.workflow.model import DocumentPath, Input, Step, Workflow
@@ -18,7 +19,6 @@ from airflow_llm_provider.workflow.syntax import Reference
 from airflow_llm_provider.workflow.task_ids import ENDING_TASK, EVENT_TASK, OUTPUTS_TASK, mapped_task_ids
 from airflow_llm_provider.workflow.templates import is_template
 from airflow_llm_provider.workflow.texts import SourceText, step_texts, value_texts
-from dag_factory.problems import UNNAMED, Problems
 
 MAX_STEPS = 10_000
 """Most steps of one workflow (workflow-language section 9)."""

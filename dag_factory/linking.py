@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
+from airflow_llm_provider.files.diagnostics import Diagnostic
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import DocumentPath, Step, Workflow
 from airflow_llm_provider.workflow.templates import is_template
-from dag_factory.diagnostics import Diagnostic
 
 __all__ = ["SUB_WORKFLOW", "link", "links"]
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from airflow.sdk import DAG, get_parsing_context
 
 from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.files.diagnostics import Diagnostic
 from airflow_llm_provider.workflow.model import Workflow, slug
 from dag_factory.compile import to_dag
-from dag_factory.diagnostics import Diagnostic
 from dag_factory.read import diagnostic, find_files, read_file, read_folder
 
 __all__ = ["WorkflowErrors", "load_dags", "raise_errors"]

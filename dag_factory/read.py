@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from airflow_llm_provider.files.diagnostics import Diagnostic
+from airflow_llm_provider.files.documents import Document, decode, parse
+from airflow_llm_provider.files.problems import Problems
 from airflow_llm_provider.workflow.model import DocumentPath, Workflow
 from dag_factory.checks import check
-from dag_factory.diagnostics import Diagnostic
-from dag_factory.documents import Document, decode, parse
 from dag_factory.linking import link, links
 from dag_factory.notations import NOTATIONS
-from dag_factory.problems import Problems
 
 __all__ = ["ReadResult", "diagnostic", "find_files", "read_file", "read_files", "read_folder", "read_text"]
 

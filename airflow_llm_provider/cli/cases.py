@@ -23,13 +23,13 @@ from airflow_llm_provider.engine.runtime import Rehearsal, Runtime
 from airflow_llm_provider.errors import LLMProviderError
 from airflow_llm_provider.evaluation.metrics import measure
 from airflow_llm_provider.evaluation.values import MetricName, Subject
+from airflow_llm_provider.files.diagnostics import Diagnostic
+from airflow_llm_provider.files.documents import decode, parse
+from airflow_llm_provider.files.problems import Problems
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import Step, Workflow
 from airflow_llm_provider.workflow.values import to_text
-from dag_factory.diagnostics import Diagnostic
-from dag_factory.documents import decode, parse
 from dag_factory.models import Model, Text, TextList
-from dag_factory.problems import Problems
 from dag_factory.read import read_file
 
 __all__ = ["Case", "Outcome", "TestFile", "read_cases", "run_case"]

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.files.diagnostics import Diagnostic
 from airflow_llm_provider.workflow.model import Workflow
-from dag_factory.diagnostics import Diagnostic
 from dag_factory.read import find_files, read_file
 
 __all__ = ["expand", "one_workflow", "report", "write_atomically"]

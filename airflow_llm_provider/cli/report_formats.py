@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from airflow_llm_provider import __version__
-from dag_factory.diagnostics import Diagnostic
+from airflow_llm_provider.files.diagnostics import Diagnostic
 
 __all__ = ["FORMATS"]
 

@@ -16,10 +16,10 @@ from typing import Any, Literal
 import yaml
 
 from airflow_llm_provider.engine.executor import executor_names, find_executor
+from airflow_llm_provider.files.documents import add_implicit_resolvers
 from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, Input, Retry, Step, Workflow, WorkflowOutput
 from airflow_llm_provider.workflow.templates import is_template
 from dag_factory.authoring.flattening import ConversionError, flatten
-from dag_factory.documents import add_implicit_resolvers
 from dag_factory.notations import v1
 from dag_factory.notations.base import EVENT_BODY, TEMPLATE_KEY
 from dag_factory.notations.steps import NAME, StepModel

@@ -14,6 +14,8 @@ from airflow_llm_provider.clients import Kind, is_provider, known_providers
 from airflow_llm_provider.engine.executor import Executor, find_executor
 from airflow_llm_provider.engine.inputs import misfits
 from airflow_llm_provider.errors import ConfigurationError
+from airflow_llm_provider.files.documents import Document
+from airflow_llm_provider.files.problems import UNNAMED, Problems
 from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.durations import parse_duration
 from airflow_llm_provider.workflow.functions import FUNCTIONS
@@ -29,9 +31,7 @@ from airflow_llm_provider.workflow.model import (
     slug,
 )
 from airflow_llm_provider.workflow.templates import is_template
-from dag_factory.documents import Document
 from dag_factory.models import LONGEST, Duration, Model, Text, free_keys, json_type
-from dag_factory.problems import UNNAMED, Problems
 
 __all__ = [
     "PROVIDER_KINDS",

@@ -15,10 +15,11 @@ from pydantic import AliasChoices, BeforeValidator, ConfigDict, Field, model_val
 from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor, find_executor, is_executor
+from airflow_llm_provider.files.documents import Document
+from airflow_llm_provider.files.problems import UNNAMED, Problems
 from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.model import DEFAULT_OUTPUT, DocumentPath, Gate, Step, Workflow, slug
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Timezone
-from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList, free_keys, json_type
 from dag_factory.notations.base import (
     PROVIDER_KINDS,
@@ -42,7 +43,6 @@ from dag_factory.notations.base import (
     template_of,
     workflow_name,
 )
-from dag_factory.problems import UNNAMED, Problems
 
 __all__ = ["GROUPS", "NAME", "STEPS", "GatedModel", "RootModel", "StepModel"]
 

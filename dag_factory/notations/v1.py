@@ -12,6 +12,8 @@ from typing_extensions import Self
 
 from airflow_llm_provider.engine.executor import Executor
 from airflow_llm_provider.executors.tools import TOOLS
+from airflow_llm_provider.files.documents import Document
+from airflow_llm_provider.files.problems import UNNAMED, Problems
 from airflow_llm_provider.spelling import closest
 from airflow_llm_provider.workflow.model import (
     DEFAULT_OUTPUT,
@@ -24,7 +26,6 @@ from airflow_llm_provider.workflow.model import (
     slug,
 )
 from dag_factory.airflow_block import AirflowStep, AirflowWorkflow, Schedule, Timezone
-from dag_factory.documents import Document
 from dag_factory.models import Duration, Model, Scalar, Text, TextList, json_type
 from dag_factory.notations.base import (
     PROVIDER_KINDS,
@@ -48,7 +49,6 @@ from dag_factory.notations.base import (
     template_of,
     workflow_name,
 )
-from dag_factory.problems import UNNAMED, Problems
 
 __all__ = [
     "ALIASES",

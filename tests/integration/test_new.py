@@ -8,8 +8,8 @@ from pathlib import Path
 import jsonschema
 import pytest
 
+from airflow_llm_provider.files.documents import parse
 from dag_factory import read_file
-from dag_factory.documents import parse
 from tests.integration.test_cli import orchestrator
 
 MADE = [

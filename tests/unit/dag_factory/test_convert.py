@@ -20,6 +20,7 @@ from airflow_llm_provider.engine.result import RunResult
 from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.errors import InvalidRequest
+from airflow_llm_provider.files.documents import parse
 from airflow_llm_provider.workflow.conditions import is_true, parse_condition
 from airflow_llm_provider.workflow.model import Gate, Retry, Source, Step, Workflow
 from dag_factory import read_file, read_text
@@ -27,7 +28,6 @@ from dag_factory.airflow_block import AirflowWorkflow
 from dag_factory.authoring.convert import ConversionError, Target, convert, to_yaml
 from dag_factory.authoring.flattening import flattened
 from dag_factory.authoring.schema import workflow_schema
-from dag_factory.documents import parse
 from tests.conformance.cases import CASES, Case, answers
 from tests.conftest import CORPUS, EXAMPLES
 

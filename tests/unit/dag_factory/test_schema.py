@@ -15,9 +15,9 @@ import yaml
 
 import dag_factory
 from airflow_llm_provider.engine.executor import executor_names
+from airflow_llm_provider.files.documents import decode, parse
 from dag_factory import read_text
 from dag_factory.authoring.schema import SCHEMA_FILE, schema_text, workflow_schema
-from dag_factory.documents import decode, parse
 from tests.conformance.cases import CASES, Case
 from tests.conftest import CORPUS, EXAMPLES
 

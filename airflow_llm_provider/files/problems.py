@@ -10,11 +10,11 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from airflow_llm_provider.files.diagnostics import Diagnostic
+from airflow_llm_provider.files.documents import Document
 from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.model import DocumentPath
 from airflow_llm_provider.workflow.templates import is_template
-from dag_factory.diagnostics import Diagnostic
-from dag_factory.documents import Document
 
 __all__ = ["UNNAMED", "Problems"]
 

@@ -8,7 +8,7 @@ import textwrap
 
 import pytest
 
-from dag_factory.documents import parse
+from airflow_llm_provider.files.documents import parse
 
 SCALARS = {
     "folded": ("a: >\n  some folded\n  text {{ bad\n", "3:8"),
@@ -74,7 +74,7 @@ def test_keys_are_texts() -> None:
 def test_no_depth_takes_the_process_along() -> None:
     program = textwrap.dedent(
         """
-        from dag_factory.documents import parse
+        from airflow_llm_provider.files.documents import parse
         for text in ("[" * 300_000, "- " * 300_000 + "x", "{a: " * 300_000, "? " * 300_000):
             [error] = parse("w.yaml", text).errors
             print(error.message[:60])

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from airflow_llm_provider.cli.report_formats import FORMATS
+from airflow_llm_provider.files.plaintext import find_secrets, names_secret
 from dag_factory import load_dags, raise_errors, read_text
 from dag_factory.loader import WorkflowErrors
-from dag_factory.plaintext import find_secrets, names_secret
 
 
 def letters(count: int, seed: str = string.ascii_letters + string.digits) -> str:

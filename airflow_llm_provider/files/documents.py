@@ -17,9 +17,16 @@ from typing import Any, Literal
 
 import yaml
 
+from airflow_llm_provider.files.diagnostics import Diagnostic
+from airflow_llm_provider.files.plaintext import (
+    HIDDEN,
+    Secret,
+    find_secrets,
+    find_shapes,
+    lines_to_hide,
+    may_hold_secrets,
+)
 from airflow_llm_provider.workflow.model import DocumentPath, Source
-from dag_factory.diagnostics import Diagnostic
-from dag_factory.plaintext import HIDDEN, Secret, find_secrets, find_shapes, lines_to_hide, may_hold_secrets
 
 __all__ = ["MAX_BYTES", "Document", "Documents", "add_implicit_resolvers", "decode", "parse"]
 
