@@ -23,7 +23,8 @@ EXIT_BAD_FILE = 2
 """A workflow file, an input or an option cannot be used."""
 
 _COMMANDS = (
-    "validate", "run", "test", "graph", "new", "convert", "schema", "event", "costs", "simulator", "demo", "version",
+    "validate", "run", "test", "graph", "new", "convert", "schema", "event", "costs", "config", "db", "server", "simulator", "demo",
+    "version",
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""The folder of a local Airflow: its ports, its secrets, its environment.
+"""The folder of an Airflow on this machine: its secrets, and of the demo's also its ports and its environment.
 
 It holds everything, so deleting it leaves nothing behind::
 
@@ -8,7 +8,7 @@ It holds everything, so deleting it leaves nothing behind::
     plan.json, state.json              what the supervisor runs, and how it is doing
     airflow.db, bundles/, logs/        Airflow's; logs/<component>.log, and logs/tasks/ for what tasks said
 
-The environment leads every OpenAI and Anthropic client to a simulator on this machine: no key is needed, nothing is
+The demo's environment leads every OpenAI and Anthropic client to a simulator on this machine: no key is needed, nothing is
 spent.
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import hashlib
 import json
 import os
 import secrets
@@ -25,14 +26,16 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from airflow_llm_provider.config.airflow_settings import SECRET_OPTIONS, environment, local_settings, secret_settings
+from airflow_llm_provider.cli.components import LOOPBACK, component_environment
+from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.server import Ports, Server, Workflows
 from airflow_llm_provider.errors import ConfigurationError
 
-__all__ = ["LOOPBACK", "USER", "Home", "Place"]
+__all__ = ["USER", "Home", "Place", "derived_key"]
 
-LOOPBACK = "127.0.0.1"
 USER = "admin"
 _PREFERRED_PORT = 8080
+_KEYS = ("fernet_key", "jwt_secret", "session_key")
 
 
 @dataclass(frozen=True)
@@ -128,53 +131,99 @@ class Home:
     def make_secrets(self) -> None:
         """Make the password and the keys that are not there yet."""
         if not self.passwords_file.exists():
-            # Airflow would make a password too, but prints it to the API server's log.
-            _write_private(self.passwords_file, json.dumps({USER: secrets.token_urlsafe(12)}))
+            self._write_password(secrets.token_urlsafe(12))
         if not self._secrets_file.exists():
             # 32 bytes in URL-safe base64 is what a fernet key is; the others take any text.
-            made = {name: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() for name in SECRET_OPTIONS}
+            made = {name: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() for name in _KEYS}
             _write_private(self._secrets_file, json.dumps(made))
 
+    def prepare(self, configuration: Configuration) -> Configuration:
+        """Make the keys and the password that a server needs in this folder, and give the configuration with all keys.
+
+        On one machine the keys are made and kept here. Processes of several machines need the same, so that those which the file
+        does not name are derived from the one that it must.
+
+        Args:
+            configuration: What ``orchestrator.yaml`` says.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        signs, password = (
+            getattr(configuration.security.authentication, name) for name in ("jwt_secret", "admin_password")
+        )
+        if password is not None:
+            self._write_password(password.get_secret_value())
+        elif not self.passwords_file.exists():
+            self._write_password(secrets.token_urlsafe(12))
+        if signs is None or configuration.server.mode == "standalone":
+            self.make_secrets()
+            return self.with_secrets(configuration)
+        return configuration.with_keys(lambda name: derived_key(signs.get_secret_value(), name))
+
+    def with_secrets(self, configuration: Configuration) -> Configuration:
+        """Give the configuration with the keys of this folder in place of those that it does not name.
+
+        Args:
+            configuration: What ``orchestrator.yaml`` says.
+        """
+        made: dict[str, str] = json.loads(self._secrets_file.read_text(encoding="utf-8"))
+        return configuration.with_keys(made.__getitem__)
+
+    def configuration(self) -> Configuration:
+        """Give what an ``orchestrator.yaml`` of the demo would say."""
+        place = self.place()
+        ports = Ports(http=place.port, execution=place.execution_port)
+        return self.with_secrets(
+            Configuration(
+                home=self.path.resolve(),
+                workflows=Workflows(folder=Path(place.dags_folder)),
+                server=Server(host=LOOPBACK, port=ports),
+            )
+        )
+
     def environment(self, extra: Mapping[str, str]) -> dict[str, str]:
-        """Make the environment of the components; it holds the secrets.
+        """Make the environment of the demo's components; it holds the secrets.
 
         Args:
             extra: Further variables, which win.
         """
-        # A stand of its own: what the caller's Airflow is set to does not reach it.
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW_", "_AIRFLOW_"))}
-        return {**kept, "PYTHONUNBUFFERED": "1", **self._variables(extra)}
+        # Connections of the caller's own Airflow would lead to real models.
+        ours = component_environment(self.configuration(), None)
+        kept = {name: value for name, value in ours.items() if not name.startswith(("AIRFLOW_CONN_", "AIRFLOW_VAR_"))}
+        return {**kept, **self._simulated(), **extra}
 
     def write_variables(self, extra: Mapping[str, str]) -> None:
         """Write the shell file that sets what :meth:`environment` adds to the caller's own."""
-        lines = (f"export {name}={shlex.quote(value)}\n" for name, value in sorted(self._variables(extra).items()))
+        added = {name: value for name, value in self.environment(extra).items() if os.environ.get(name) != value}
+        lines = (f"export {name}={shlex.quote(value)}\n" for name, value in sorted(added.items()))
         _write_private(self.variables_file, "".join(lines))
 
-    def _variables(self, extra: Mapping[str, str]) -> dict[str, str]:
+    def _simulated(self) -> dict[str, str]:
         place = self.place()
-        keys = json.loads(self._secrets_file.read_text(encoding="utf-8"))
-        settings = local_settings(
-            self.path, Path(place.dags_folder), place.port, place.execution_port, self.passwords_file
-        )
-        direct = ",".join(
-            filter(None, (os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), LOOPBACK, "localhost"))
-        )
         return {
-            **environment((*settings, *secret_settings(keys))),
-            "AIRFLOW_HOME": str(self.path.resolve()),
-            # Components and tasks talk to each other without the proxy of the machine.
-            "NO_PROXY": direct,
-            "no_proxy": direct,
             "OPENAI_BASE_URL": f"{place.simulator_url}/v1",
             "OPENAI_API_KEY": "simulator",
             "ANTHROPIC_BASE_URL": place.simulator_url,
             "ANTHROPIC_API_KEY": "simulator",
-            **extra,
         }
+
+    def _write_password(self, password: str) -> None:
+        # Airflow would make a password too, but prints it to the API server's log.
+        _write_private(self.passwords_file, json.dumps({USER: password}))
 
     @property
     def _secrets_file(self) -> Path:
         return self.path / "secrets.json"
+
+
+def derived_key(secret: str, name: str) -> str:
+    """Give the key of a name that follows from a secret: 32 bytes in URL-safe base64, the same wherever the secret is.
+
+    Args:
+        secret: The secret.
+        name: What the key is for.
+    """
+    digest = hashlib.sha256(f"llm-orchestrator {name}\0{secret}".encode()).digest()
+    return base64.urlsafe_b64encode(digest).decode()
 
 
 def _free_port(held: contextlib.ExitStack, wanted: int) -> int:

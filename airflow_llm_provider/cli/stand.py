@@ -20,7 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPI
-from airflow_llm_provider.cli.home import LOOPBACK, USER, Home, Place
+from airflow_llm_provider.cli.components import LOOPBACK, components
+from airflow_llm_provider.cli.home import USER, Home, Place
 from airflow_llm_provider.cli.supervision import Component, Plan, State, is_supervised, read_state, write_plan
 from airflow_llm_provider.errors import ConfigurationError, LLMProviderError
 
@@ -211,7 +212,7 @@ class Stand:
         stamp.write_text(wanted, encoding="utf-8")
 
     def _launch(self) -> None:
-        write_plan(Plan(_components(self.place), self.home.path))
+        write_plan(Plan((_simulator(self.place), *components(self.home.configuration())), self.home.path))
         supervisor = self._run("supervisor", sys.executable, "-c", _SUPERVISE, str(self.home.path))
         while (state := self.state) is None or state.pid != supervisor.pid:
             if supervisor.poll() is not None:
@@ -233,37 +234,11 @@ class Stand:
             )
 
 
-def _components(place: Place) -> tuple[Component, ...]:
-    def airflow(
-        command: str, *options: str, name: str = "", probes: tuple[str, ...] = (), grace: float | None = None
-    ) -> Component:
-        return Component(name or command, (sys.executable, "-m", "airflow", command, *options), probes, grace)
-
+def _simulator(place: Place) -> Component:
     answers = resources.files("airflow_llm_provider.simulator") / "example_answers.yaml"
-    simulator = ("simulator", "--host", LOOPBACK, "--port", str(place.simulator_port), "--rules", str(answers))
-    return (
-        Component(
-            "simulator",
-            (sys.executable, "-m", "airflow_llm_provider.cli", *simulator),
-            (f"{place.simulator_url}/health",),
-        ),
-        airflow("api-server", "--apps", "core", probes=(f"{place.url}/api/v2/monitor/health",)),
-        # The first request to the execution API builds its routes for 5 to 12 s: better now than within the first task.
-        airflow(
-            "api-server",
-            "--apps",
-            "execution",
-            "--port",
-            str(place.execution_port),
-            name="execution-api",
-            probes=(f"{place.execution_url}health",),
-        ),
-        # The API server reads the log files itself, so nobody needs to serve them.
-        airflow("scheduler", "--skip-serve-logs"),
-        airflow("dag-processor"),
-        # It idles for 10 s when asked to end; what its triggers wait for is taken up by the next one.
-        airflow("triggerer", "--skip-serve-logs", grace=2),
-    )
+    options = ("simulator", "--host", LOOPBACK, "--port", str(place.simulator_port), "--rules", str(answers))
+    command = (sys.executable, "-m", "airflow_llm_provider.cli", *options)
+    return Component("simulator", command, (f"{place.simulator_url}/health",))
 
 
 def _tail(log: Path, lines: int = 25) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -41,12 +42,14 @@ class Component:
         probes: Addresses that must answer a GET, one after the other, before it counts as running; any status below
             500 will do.
         grace: Seconds between the request to end and the kill; None takes the policy's.
+        variables: Environment variables of its own; no secrets, for the plan is a file.
     """
 
     name: str
     command: tuple[str, ...]
     probes: tuple[str, ...] = ()
     grace: float | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -72,11 +75,19 @@ class Policy:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to keep alive; the order is that of starting, and reversed that of stopping."""
+    """What to keep alive.
+
+    Attributes:
+        components: The programs; their order is that of starting, and reversed that of stopping.
+        folder: Where this is written, and how the programs are doing.
+        policy: How patiently they are kept.
+        keeps_logs: Whether each has a log file of its own in the folder; else they write where the supervisor does.
+    """
 
     components: tuple[Component, ...]
     folder: Path
     policy: Policy = Policy()
+    keeps_logs: bool = True
 
     @property
     def file(self) -> Path:
@@ -127,7 +138,7 @@ def read_plan(folder: Path) -> Plan | None:
     if data is None:
         return None
     components = tuple(
-        Component(item["name"], tuple(item["command"]), tuple(item["probes"]), item["grace"])
+        Component(item["name"], tuple(item["command"]), tuple(item["probes"]), item["grace"], item["variables"])
         for item in data["components"]
     )
     return Plan(components, folder, Policy(**data["policy"]))

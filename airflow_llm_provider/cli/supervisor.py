@@ -34,8 +34,12 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _POLL = 0.1
 
 
-def supervise(plan: Plan) -> int:
+def supervise(plan: Plan, on_ready: Callable[[], None] | None = None) -> int:
     """Keep the plan's components alive until SIGTERM, SIGINT or SIGHUP; a second signal cuts the grace short.
+
+    Args:
+        plan: What to keep alive.
+        on_ready: Called once, when all of them run.
 
     Returns:
         0 after an orderly end, 1 when another supervisor is at work on the plan's folder.
@@ -47,13 +51,14 @@ def supervise(plan: Plan) -> int:
             return 1
         if _LIBC is not None:
             _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        asyncio.run(_Supervisor(plan).run())
+        asyncio.run(_Supervisor(plan, on_ready).run())
     return 0
 
 
 class _Supervisor:
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, on_ready: Callable[[], None] | None) -> None:
         self._plan = plan
+        self._on_ready = on_ready
         self._state = State(os.getpid(), time.time(), {item.name: ComponentState() for item in plan.components})
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._stopping = asyncio.Event()
@@ -76,8 +81,9 @@ class _Supervisor:
 
     async def _keep(self, component: Component) -> None:
         name, state, policy = component.name, self._state.components[component.name], self._plan.policy
-        log = self._plan.log(name)
-        log.unlink(missing_ok=True)
+        log = self._plan.log(name) if self._plan.keeps_logs else None
+        if log is not None:
+            log.unlink(missing_ok=True)
         while not self._stopping.is_set():
             since = time.monotonic()
             code = await self._run_once(component, state, log)
@@ -87,14 +93,15 @@ class _Supervisor:
             wait = policy.wait(state.failures)
             state.status = "waiting"
             self._publish()
-            _say(f"{name} ended with {_ending(code)}; it starts again in {wait:g} s; its log is {log}")
+            told = f"; its log is {log}" if log is not None else ""
+            _say(f"{name} ended with {_ending(code)}; it starts again in {wait:g} s{told}")
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
             state.restarts += not self._stopping.is_set()
         state.status = "stopped"
         self._publish()
 
-    async def _run_once(self, component: Component, state: ComponentState, log: Path) -> int:
+    async def _run_once(self, component: Component, state: ComponentState, log: Path | None) -> int:
         process = self._processes[component.name] = _start(component, log)
         state.pid, state.status = process.pid, "starting"
         self._publish()
@@ -108,13 +115,17 @@ class _Supervisor:
         return process.returncode
 
     async def _probe(self, component: Component, state: ComponentState) -> None:
-        # The first answer of a fresh server may take it half a minute; a proxy of the environment is not for loopback.
-        async with httpx.AsyncClient(trust_env=False, timeout=120) as client:
+        # The first answer of a fresh server may take it half a minute; a proxy of the environment is not for loopback, and a
+        # certificate is for the name by which others reach it.
+        async with httpx.AsyncClient(trust_env=False, verify=False, timeout=120) as client:
             for address in component.probes:
                 while not await _answers(client, address):  # noqa: ASYNC110  no event tells
                     await asyncio.sleep(_POLL)
         state.status = "running"
         self._publish()
+        if self._on_ready and all(each.status == "running" for each in self._state.components.values()):
+            self._on_ready()
+            self._on_ready = None
 
     async def _end(self, component: Component) -> None:
         process = self._processes.get(component.name)
@@ -143,7 +154,7 @@ class _Supervisor:
         write_state(self._plan.folder, self._state)
 
 
-def _start(component: Component, log: Path) -> subprocess.Popen[bytes]:
+def _start(component: Component, log: Path | None) -> subprocess.Popen[bytes]:
     parent = os.getpid()
 
     def die_with_parent() -> None:
@@ -152,12 +163,14 @@ def _start(component: Component, log: Path) -> subprocess.Popen[bytes]:
             if os.getppid() != parent:
                 os._exit(0)
 
-    with log.open("ab") as output:
+    with contextlib.ExitStack() as stack:
+        output = None if log is None else stack.enter_context(log.open("ab"))
         return subprocess.Popen(
             component.command,
+            env={**os.environ, **component.variables},
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=None if log is None else subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=die_with_parent,  # safe, for the supervisor has one thread
         )

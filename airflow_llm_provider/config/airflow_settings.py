@@ -1,29 +1,38 @@
-"""The Airflow settings that keep it whole under fan-out and quick for short steps, as data, each with its reason.
+"""What ``orchestrator.yaml`` becomes in Airflow: its options, as data, each with its reason and the key it follows from.
 
-Airflow's own defaults are made for a few long tasks on a database server. LLM workflows are many short tasks, and the
-local stand keeps its metadata in SQLite: with the defaults fifteen parallel tasks freeze the API server, and a step
-costs a second of waiting. Whoever starts Airflow (the local stand, a rendered deployment) takes these tuples and turns
-them into variables with :func:`environment`; nothing here imports Airflow.
+Airflow's own defaults are made for a few long tasks on a database server. LLM workflows are many short tasks: with the defaults
+fifteen parallel tasks freeze the API server, and a step costs a second of waiting. So a few options are set whatever the file says;
+they have no key. Whoever starts Airflow, or writes the files of a deployment, takes all of them from :func:`airflow_settings`;
+nothing here imports Airflow.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
-__all__ = [
-    "FAN_OUT",
-    "LOCAL",
-    "RESPONSIVE",
-    "SECRET_OPTIONS",
-    "Setting",
-    "environment",
-    "local_settings",
-    "secret_settings",
-]
+from airflow_llm_provider.config.configuration import Configuration
+
+__all__ = ["EXECUTORS", "STORAGE_CONNECTION", "Setting", "Variable", "airflow_settings", "environment", "settings_of"]
+
+EXECUTORS = {
+    "local": "LocalExecutor",
+    "celery": "CeleryExecutor",
+    "kubernetes": "KubernetesExecutor",
+    "celery-kubernetes": "CeleryExecutor,KubernetesExecutor",
+}
+"""Type of the executor to what Airflow calls it."""
+
+STORAGE_CONNECTION = "llm_storage"
+"""The Airflow connection by which Airflow itself reaches object storage; it is made of the section ``storage``."""
+
+_EDGE_EXECUTOR = "airflow.providers.edge3.executors.EdgeExecutor"
+_SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
+_LEVELS = {"trace": "DEBUG", "debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
+_OLD_JAEGER, _OTLP = ":14268", ":4318"
 
 
 @dataclass(frozen=True)
@@ -34,13 +43,17 @@ class Setting:
         section: The section of ``airflow.cfg``.
         key: The option's name.
         value: Its value, as text.
-        reason: Why it differs from Airflow's default, in one line.
+        reason: What it is for, or why it differs from Airflow's default, in one line.
+        source: The key of ``orchestrator.yaml`` that it follows from; empty if it is the same whatever the file says.
+        is_secret: Whether nobody may read the value.
     """
 
     section: str
     key: str
     value: str
     reason: str
+    source: str = ""
+    is_secret: bool = False
 
     @property
     def variable(self) -> str:
@@ -48,51 +61,36 @@ class Setting:
         return f"AIRFLOW__{self.section}__{self.key}".upper().replace(".", "_")
 
 
-FAN_OUT = (
-    Setting(
-        "database",
-        "sql_alchemy_pool_size",
-        "20",
-        "the API server answers up to 40 requests at once, each with a connection; the default 5 + 10 lets one"
-        " authenticated request wait for a connection on the event loop, which stops all of them for 30 s"
-        " (https://github.com/apache/airflow/issues/66493)",
-    ),
-    Setting("database", "sql_alchemy_max_overflow", "40", "with the pool more than the API server's 40 threads"),
-)
-"""Every deployment needs these: without them a fan-out of some fifteen tasks freezes the API server."""
+@dataclass(frozen=True)
+class Variable:
+    """One environment variable that is no Airflow option.
 
-RESPONSIVE = (
-    Setting(
-        "scheduler",
-        "scheduler_idle_sleep_time",
-        "0.2",
-        "the next step is looked for this often; the default of 1 s is added to every step of a chain",
-    ),
+    Attributes:
+        variable: Its name.
+        value: Its value.
+        reason: What it is for.
+        source: The key of ``orchestrator.yaml`` that it follows from; empty if it is the same whatever the file says.
+        is_secret: Whether nobody may read the value.
+    """
+
+    variable: str
+    value: str
+    reason: str
+    source: str = ""
+    is_secret: bool = False
+
+
+_ALWAYS = (
     Setting(
         "core",
         "lazy_load_plugins",
         "False",
         "the workers' parent loads the plugins once and its forks inherit them; lazily, every task loads them",
     ),
-)
-"""What makes a short step cheap."""
-
-LOCAL = (
-    Setting("core", "executor", "LocalExecutor", "tasks run on this machine, without a broker"),
-    Setting(
-        "core",
-        "auth_manager",
-        "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager",
-        "one user with a generated password needs no user database",
-    ),
+    Setting("core", "auth_manager", _SIMPLE, "users with generated passwords need no user database"),
     Setting("core", "simple_auth_manager_users", "admin:admin", "the one user, with the admin role"),
-    Setting("core", "simple_auth_manager_all_admins", "False", "a password is asked for, on loopback too"),
     Setting("core", "load_examples", "False", "only the workflows are shown, and parsing stays short"),
-    Setting("core", "max_active_tasks_per_dag", "64", "a wide workflow is held by the executor's slots only"),
     Setting("core", "min_serialized_dag_update_interval", "2", "an edit is stored at once, not after 30 s"),
-    Setting("dag_processor", "refresh_interval", "5", "a new file is found within seconds, not after 5 minutes"),
-    Setting("dag_processor", "bundle_refresh_check_interval", "2", "lets the refresh above happen on time"),
-    Setting("dag_processor", "min_file_process_interval", "5", "an edited file is read within seconds, not after 30"),
     Setting("dag_processor", "stale_dag_threshold", "10", "a workflow whose file is gone soon leaves the list"),
     Setting("dag_processor", "parsing_processes", "1", "the few files of one folder need no second process"),
     Setting("scheduler", "orphaned_tasks_check_interval", "30", "work of a scheduler that was killed is taken up soon"),
@@ -100,77 +98,328 @@ LOCAL = (
         "scheduler",
         "task_instance_heartbeat_timeout",
         "60",
-        "a task that was killed with its scheduler is seen after one minute, not after five",
+        "a task that was killed with its machine is seen after one minute, not after five",
     ),
-    Setting("api", "host", "127.0.0.1", "reachable from this machine only"),
-    Setting("logging", "logging_level", "INFO", "task logs show what a step did; DEBUG would show every poll"),
+    Setting(
+        "celery", "operation_timeout", "10", "a broker that is away for a moment loses no task; the default is 1 s"
+    ),
 )
-"""The stand on one machine: SQLite, one user, quick reactions to an edited file."""
-
-SECRET_OPTIONS = {
-    "fernet_key": ("core", "fernet_key", "connections in the database stay readable after a restart"),
-    "jwt_secret": ("api_auth", "jwt_secret", "all components sign with one secret, and a login outlives a restart"),
-    "secret_key": ("api", "secret_key", "sessions of the pages outlive a restart"),
-}
-"""Name of a secret to its section, its option and the reason why it is kept: Airflow makes new ones at every start."""
 
 
-def local_settings(
-    home: Path, dags_folder: Path, port: int, execution_port: int, passwords_file: Path
-) -> tuple[Setting, ...]:
-    """Give the settings of a stand on this machine, without its secrets.
+def airflow_settings(configuration: Configuration) -> tuple[Setting, ...]:
+    """Give the Airflow options of a system; a later one wins over an earlier one.
 
     Args:
-        home: The folder for database and logs; made absolute, for SQLite takes no relative path.
-        dags_folder: Where the workflows are.
-        port: The port of pages and API.
-        execution_port: The port that tasks report to, on a server of its own: on SQLite, one that also serves pages and API
-            stops for as long as a writer waits, because it waits on the event loop that the writer before it needs to end.
-        passwords_file: JSON file of user name to password; when it exists already, Airflow prints no password.
-
-    Returns:
-        :data:`FAN_OUT`, :data:`RESPONSIVE`, :data:`LOCAL` and what depends on the place.
+        configuration: What ``orchestrator.yaml`` says.
     """
-    home, address = home.resolve(), f"http://127.0.0.1:{port}"
-    slots = max(4, min(32, 4 * (os.cpu_count() or 1)))
     return (
-        *FAN_OUT,
-        *RESPONSIVE,
-        *LOCAL,
-        Setting(
-            "database",
-            "sql_alchemy_conn",
-            f"sqlite:///{quote(str(home / 'airflow.db'), safe='/ ')}?timeout=60",
-            "a writer waits up to 60 s for its turn; after the driver's 5 s 'database is locked' ends scheduler,"
-            " triggerer and dag processor",
+        *_ALWAYS,
+        *_place(configuration),
+        *_servers(configuration),
+        *_database(configuration),
+        *_execution(configuration),
+        *_observability(configuration),
+        *_storage(configuration),
+        *_security(configuration),
+        *_edge(configuration),
+        *(
+            Setting(section, key, _text(value), "set by hand", f"airflow.{section}.{key}")
+            for section, options in configuration.airflow.items()
+            for key, value in options.items()
         ),
-        Setting("core", "parallelism", str(slots), "four tasks a core: LLM steps wait more than they compute"),
-        Setting("core", "dags_folder", str(dags_folder.resolve()), "where the workflows are"),
-        Setting("core", "simple_auth_manager_passwords_file", str(passwords_file.resolve()), "kept out of every log"),
-        Setting(
-            "core",
-            "execution_api_server_url",
-            f"http://127.0.0.1:{execution_port}/execution/",
-            "where tasks report: a server of its own, that no click in the pages can stop",
-        ),
-        Setting("api", "port", str(port), "chosen free, so that two stands do not meet"),
-        Setting("api", "base_url", address, "links in the pages and logs lead to this port"),
-        Setting("logging", "base_log_folder", str(home / "logs" / "tasks"), "task logs stay within the stand's folder"),
-        Setting("dag_processor", "dag_bundle_storage_path", str(home / "bundles"), "nothing is left in /tmp"),
     )
 
 
-def secret_settings(secrets: dict[str, str]) -> tuple[Setting, ...]:
-    """Give the settings that hold secrets.
+def _variables(configuration: Configuration) -> tuple[Variable, ...]:
+    """Give the environment variables of a system besides Airflow's options.
 
     Args:
-        secrets: A value for every name of :data:`SECRET_OPTIONS`.
+        configuration: What ``orchestrator.yaml`` says.
     """
-    return tuple(
-        Setting(section, key, secrets[name], reason) for name, (section, key, reason) in SECRET_OPTIONS.items()
-    )
+    return (*_folders(configuration), *_gpus(configuration), *_traces(configuration), *_storage_access(configuration))
 
 
-def environment(settings: Iterable[Setting]) -> dict[str, str]:
+def settings_of(configuration: Configuration) -> tuple[Setting | Variable, ...]:
+    """Give all that a system's environment is made of.
+
+    Args:
+        configuration: What ``orchestrator.yaml`` says.
+    """
+    return (*airflow_settings(configuration), *_variables(configuration))
+
+
+def environment(settings: Iterable[Setting | Variable]) -> dict[str, str]:
     """Turn settings into the variables that Airflow reads; a later setting wins over an earlier one."""
     return {setting.variable: setting.value for setting in settings}
+
+
+def _text(value: object) -> str:
+    return str(value) if not isinstance(value, Path) else str(value.expanduser().absolute())
+
+
+def _place(configuration: Configuration) -> Iterator[Setting]:
+    home, refresh = configuration.home.absolute(), f"{configuration.workflows.refresh_interval:g}"
+    interval = str(max(1, round(configuration.workflows.refresh_interval)))
+    yield Setting(
+        "core", "dags_folder", _text(configuration.dags_folder), "where the workflows are", "workflows.folder"
+    )
+    every = f"new and edited files are looked for every {refresh} s, not every 5 minutes"
+    yield Setting("dag_processor", "refresh_interval", interval, every, "workflows.refresh_interval")
+    every = f"an edited file is read within {refresh} s, not within 30"
+    yield Setting("dag_processor", "min_file_process_interval", interval, every, "workflows.refresh_interval")
+    soon = str(max(1, round(configuration.workflows.refresh_interval / 2)))
+    yield Setting(
+        "dag_processor",
+        "bundle_refresh_check_interval",
+        soon,
+        "lets the refresh happen on time",
+        "workflows.refresh_interval",
+    )
+    yield Setting("dag_processor", "dag_bundle_storage_path", str(home / "bundles"), "nothing is left in /tmp", "home")
+    yield Setting("logging", "base_log_folder", str(home / "logs" / "tasks"), "task logs are kept in the home", "home")
+    passwords = str(home / "passwords.json")
+    yield Setting("core", "simple_auth_manager_passwords_file", passwords, "kept out of every log", "home")
+
+
+def _servers(configuration: Configuration) -> Iterator[Setting]:
+    server = configuration.server
+    yield Setting("api", "host", server.host, "the address that the API server listens on", "server.host")
+    yield Setting("api", "port", str(server.port.http), "the port of pages and API", "server.port.http")
+    address = server.base_url or server.address(server.port.http)
+    yield Setting("api", "base_url", address, "links in pages and logs lead here", "server.base_url")
+    yield Setting("api", "workers", str(server.workers), "processes of each API server", "server.workers")
+    why = "where tasks report: a server of its own, that no click in the pages can stop"
+    yield Setting(
+        "core", "execution_api_server_url", f"{server.tasks_address}/execution/", why, "server.port.execution"
+    )
+    if server.tls.enabled:
+        yield Setting(
+            "api", "ssl_cert", _text(server.tls.cert_file), "the API server speaks https", "server.tls.cert_file"
+        )
+        yield Setting(
+            "api", "ssl_key", _text(server.tls.key_file), "the API server speaks https", "server.tls.key_file"
+        )
+
+
+def _database(configuration: Configuration) -> Iterator[Setting]:
+    database, pool = configuration.database, configuration.database.pool
+    url, why = _database_url(configuration)
+    yield Setting("database", "sql_alchemy_conn", url, why, "database.url", is_secret=database.url is not None)
+    if database.kind == "postgresql":
+        why = "one driver for waiting and for asynchronous code"
+        yield Setting("database", "sql_alchemy_conn_async", url, why, "database.url", is_secret=True)
+    why = (
+        "connections that a process keeps; with the overflow more than the 40 threads of an API server, which else can stop"
+        " for 30 s while one request waits for a connection on the event loop (https://github.com/apache/airflow/issues/66493)"
+    )
+    yield Setting("database", "sql_alchemy_pool_size", str(pool.kept), why, "database.pool.min_connections")
+    overflow = str(max(0, pool.max_connections - pool.kept))
+    yield Setting(
+        "database", "sql_alchemy_max_overflow", overflow, "connections beyond those", "database.pool.max_connections"
+    )
+
+
+def _database_url(configuration: Configuration) -> tuple[str, str]:
+    database = configuration.database
+    sqlite = (
+        "a writer waits up to 60 s for its turn; after the driver's 5 s 'database is locked' ends scheduler, triggerer and"
+        " dag processor"
+    )
+    if database.url is None:
+        path = quote(str(configuration.home.absolute() / "airflow.db"), safe="/ ")
+        return f"sqlite:///{path}?timeout=60", sqlite
+    url = database.url.get_secret_value()
+    if database.kind == "sqlite":
+        return (url if "timeout=" in url else f"{url}{'&' if '?' in url else '?'}timeout=60"), sqlite
+    parts = urlsplit(url)
+    query = {"connect_timeout": f"{max(2, round(database.pool.connection_timeout))}", **dict(parse_qsl(parts.query))}
+    # A driver that the file names is kept.
+    scheme = parts.scheme if "+" in parts.scheme else "postgresql+psycopg"
+    # SQLAlchemy reads the host of a local socket from the query, where urlunsplit would drop the empty one.
+    return f"{scheme}://{parts.netloc}{parts.path}?{urlencode(query)}", "where Airflow keeps what it knows"
+
+
+def _execution(configuration: Configuration) -> Iterator[Setting]:
+    scheduler, executor = configuration.execution.scheduler, configuration.execution.executor
+    kind, queue, slots = configuration.executor, str(scheduler.task_queue_size), str(executor.worker_threads)
+    names = EXECUTORS[kind] + (f",{_EDGE_EXECUTOR}" if configuration.edge.enabled else "")
+    yield Setting("core", "executor", names, "what runs the tasks", "execution.executor.type")
+    if kind == "local":
+        yield Setting(
+            "core", "parallelism", slots, "tasks at once on this machine", "execution.executor.worker_threads"
+        )
+    else:
+        why, source = "tasks at once, in the queue or at work", "execution.scheduler.task_queue_size"
+        yield Setting("core", "parallelism", queue, why, source)
+    why = "a wide workflow is held by the executor's slots only"
+    yield Setting("core", "max_active_tasks_per_dag", queue, why, "execution.scheduler.task_queue_size")
+    why = "the pool of tasks that name none holds nothing back"
+    yield Setting("core", "default_pool_task_slot_count", queue, why, "execution.scheduler.task_queue_size")
+    runs, source = str(scheduler.max_parallel_workflows), "execution.scheduler.max_parallel_workflows"
+    yield Setting("core", "max_active_runs_per_dag", runs, "runs of one workflow at once", source)
+    yield Setting("scheduler", "max_dagruns_to_create_per_loop", runs, "new runs in one round", source)
+    why = "the next step is looked for this often; the default of 1 s is added to every step of a chain"
+    rest = f"{scheduler.scheduling_interval:g}"
+    yield Setting("scheduler", "scheduler_idle_sleep_time", rest, why, "execution.scheduler.scheduling_interval")
+    if "celery" not in kind:
+        return
+    yield Setting(
+        "celery", "worker_concurrency", slots, "tasks at once of one worker", "execution.executor.worker_threads"
+    )
+    broker = configuration.broker
+    if broker is not None:
+        yield Setting("celery", "broker_url", broker, "the queue", "execution.queue.url", is_secret=True)
+        backend = configuration.execution.queue.result_backend
+        result = backend.get_secret_value() if backend else broker if broker.startswith(("redis", "unix")) else None
+        result = result or f"db+{_database_url(configuration)[0]}"
+        why, source = "where workers tell how a task has ended", "execution.queue.result_backend"
+        yield Setting("celery", "result_backend", result, why, source, is_secret=True)
+
+
+def _observability(configuration: Configuration) -> Iterator[Setting]:
+    logging, metrics = configuration.observability.logging, configuration.observability.metrics
+    why, source = "which messages are written", "observability.logging.level"
+    yield Setting("logging", "logging_level", _LEVELS[logging.level], why, source)
+    if logging.level == "trace":
+        yield Setting(
+            "logging", "namespace_levels", "sqlalchemy.engine=INFO", "every statement of the database", source
+        )
+    as_json = str(logging.format == "json")
+    yield Setting("logging", "json_logs", as_json, "one JSON object a line", "observability.logging.format")
+    if logging.tasks:
+        source = "observability.logging.tasks"
+        yield Setting("logging", "remote_logging", "True", "logs of tasks outlive the worker", source)
+        yield Setting("logging", "remote_base_log_folder", logging.tasks, "where logs of tasks are kept", source)
+        yield Setting("logging", "remote_log_conn_id", STORAGE_CONNECTION, "made of the section storage", source)
+    if metrics.statsd:
+        host, _, port = metrics.statsd.rpartition(":")
+        source = "observability.metrics.statsd"
+        yield Setting("metrics", "statsd_on", "True", "Airflow tells its numbers", source)
+        yield Setting("metrics", "statsd_host", host, "whom", source)
+        yield Setting("metrics", "statsd_port", port, "whom", source)
+        yield Setting(
+            "metrics", "statsd_influxdb_enabled", "True", "with their labels, which plain StatsD drops", source
+        )
+    if configuration.observability.tracing.enabled:
+        yield Setting("traces", "otel_on", "True", "spans are sent", "observability.tracing.enabled")
+
+
+def _storage(configuration: Configuration) -> Iterator[Setting]:
+    results = configuration.storage.results
+    if not results:
+        return
+    source, scheme = "storage.results", results.partition("://")
+    # Airflow's own object storage names the connection in the URL.
+    path = f"{scheme[0]}://{STORAGE_CONNECTION}@{scheme[2]}" if scheme[0] == "s3" else results
+    backend = "airflow.providers.common.io.xcom.backend.XComObjectStorageBackend"
+    yield Setting("core", "xcom_backend", backend, "large results do not fill the database", source)
+    yield Setting("common.io", "xcom_objectstorage_path", path, "where large results are kept", source)
+    threshold = str(configuration.storage.results_above)
+    yield Setting("common.io", "xcom_objectstorage_threshold", threshold, "bytes", "storage.results_above")
+
+
+def _security(configuration: Configuration) -> Iterator[Setting]:
+    security = configuration.security
+    open_to_all = str(not security.authentication.enabled)
+    why = (
+        "a password is asked for, on loopback too"
+        if security.authentication.enabled
+        else "nobody is asked who they are"
+    )
+    source = "security.authentication.enabled"
+    yield Setting("core", "simple_auth_manager_all_admins", open_to_all, why, source)
+    expiry = str(round(security.authentication.jwt_expiry))
+    yield Setting("api_auth", "jwt_expiration_time", expiry, "seconds of a login", "security.authentication.jwt_expiry")
+    for section, key, source, secret, why in (
+        (
+            "api_auth",
+            "jwt_secret",
+            "security.authentication.jwt_secret",
+            security.authentication.jwt_secret,
+            "all components sign with one secret, and a login outlives a restart",
+        ),
+        (
+            "core",
+            "fernet_key",
+            "security.fernet_key",
+            security.fernet_key,
+            "connections in the database stay readable after a restart",
+        ),
+        (
+            "api",
+            "secret_key",
+            "security.session_key",
+            security.session_key,
+            "sessions of the pages outlive a restart",
+        ),
+    ):
+        if secret is not None:
+            yield Setting(section, key, secret.get_secret_value(), why, source, is_secret=True)
+
+
+def _edge(configuration: Configuration) -> Iterator[Setting]:
+    edge = configuration.edge
+    if edge.enabled:
+        yield Setting("edge", "api_enabled", "True", "the centre serves edge workers", "edge.enabled")
+    if edge.api_url:
+        address = edge.api_url.rstrip("/")
+        path = "" if address.endswith("/edge_worker/v1/rpcapi") else "/edge_worker/v1/rpcapi"
+        yield Setting("edge", "api_url", address + path, "where the worker fetches its tasks", "edge.api_url")
+    if configuration.server.mode == "edge-worker":
+        slots = edge.concurrency or configuration.execution.executor.worker_threads
+        yield Setting("edge", "worker_concurrency", str(slots), "tasks at once", "edge.concurrency")
+    if edge.enabled or edge.api_url:
+        interval = str(max(1, round(edge.poll_interval)))
+        yield Setting(
+            "edge", "job_poll_interval", interval, "seconds between two questions for work", "edge.poll_interval"
+        )
+        interval = str(max(1, round(edge.heartbeat_interval)))
+        yield Setting(
+            "edge", "heartbeat_interval", interval, "seconds between two signs of life", "edge.heartbeat_interval"
+        )
+
+
+def _folders(configuration: Configuration) -> Iterator[Variable]:
+    yield Variable("AIRFLOW_HOME", str(configuration.home.absolute()), "where Airflow keeps its things", "home")
+
+
+def _gpus(configuration: Configuration) -> Iterator[Variable]:
+    limit = configuration.execution.resources.gpu_limit
+    if limit is not None:
+        seen = ",".join(str(number) for number in range(limit))
+        yield Variable("CUDA_VISIBLE_DEVICES", seen, "GPUs that tasks see", "execution.resources.gpu_limit")
+
+
+def _traces(configuration: Configuration) -> Iterator[Variable]:
+    tracing = configuration.observability.tracing
+    if not tracing.enabled:
+        return
+    endpoint, source = tracing.endpoint, "observability.tracing.endpoint"
+    if tracing.exporter == "jaeger" and _OLD_JAEGER in endpoint:
+        endpoint = endpoint.partition(_OLD_JAEGER)[0] + f"{_OTLP}/v1/traces"
+    yield Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint, "where spans are sent", source)
+    why = "over HTTP; Airflow's own default is gRPC"
+    yield Variable("OTEL_TRACES_EXPORTER", "otlp_proto_http", why, "observability.tracing.exporter")
+    yield Variable(
+        "OTEL_SERVICE_NAME", "llm-orchestrator", "how the spans' sender is called", "observability.tracing.enabled"
+    )
+    source = "observability.tracing.sample_rate"
+    yield Variable("OTEL_TRACES_SAMPLER", "parentbased_traceidratio", "a run is sent as a whole, or not at all", source)
+    yield Variable("OTEL_TRACES_SAMPLER_ARG", f"{tracing.sample_rate:g}", "which part of the runs", source)
+
+
+def _storage_access(configuration: Configuration) -> Iterator[Variable]:
+    logs, results = configuration.observability.logging.tasks, configuration.storage.results
+    if not any(url and url.startswith("s3://") for url in (logs, results)):
+        return
+    s3 = configuration.storage.s3
+    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region, "profile_name": s3.profile}
+    given = {name: value for name, value in extra.items() if value}
+    connection: dict[str, object] = {"conn_type": "aws", "extra": given}
+    if s3.access_key_id and s3.secret_access_key:
+        connection["login"] = s3.access_key_id.get_secret_value()
+        connection["password"] = s3.secret_access_key.get_secret_value()
+    if s3.session_token:
+        given["aws_session_token"] = s3.session_token.get_secret_value()
+    name = f"AIRFLOW_CONN_{STORAGE_CONNECTION.upper()}"
+    yield Variable(name, json.dumps(connection), "how Airflow reaches object storage", "storage.s3", is_secret=True)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.workflow.durations import PositiveDuration
+from airflow_llm_provider.config.section import Duration, Section
 
 __all__ = ["CacheSettings"]
 
 
-class CacheSettings(BaseModel):
+class CacheSettings(Section):
     """Where answers are kept that may be given again.
 
     Attributes:
@@ -22,12 +22,10 @@ class CacheSettings(BaseModel):
         ttl: Seconds that an answer is good for, where its step does not say.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     type: Literal["memory", "redis"] = "memory"
     url: SecretStr | None = None
     pool_size: int = Field(default=10, ge=1)
-    ttl: PositiveDuration = 3600.0
+    ttl: Duration = 3600.0
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from typing_extensions import Self
 
+from airflow_llm_provider.config.section import Section
 from airflow_llm_provider.spelling import nothing_called
 
 __all__ = ["Budget", "ModelPlace", "Period", "Price", "find_budget"]
@@ -19,7 +20,7 @@ USD = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 """An amount in USD."""
 
 
-class Price(BaseModel):
+class Price(Section):
     """What a model costs: one entry of ``prices``, which wins over the price list.
 
     Attributes:
@@ -29,8 +30,6 @@ class Price(BaseModel):
         cached: USD for a million of those that the provider read from its cache; those of ``input`` when absent.
         output: USD for a million tokens of the answer.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: str = "*"
     model: str = "*"
@@ -48,7 +47,7 @@ class Price(BaseModel):
         return fnmatchcase(provider or "", self.provider) and fnmatchcase(model, self.model)
 
 
-class ModelPlace(BaseModel):
+class ModelPlace(Section):
     """A model, and where it is asked.
 
     Attributes:
@@ -57,8 +56,6 @@ class ModelPlace(BaseModel):
         connection: Airflow connection with the credentials; the provider's default connection when absent.
         base_url: Root of the API, for whatever speaks the provider's dialect.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: str
     model: str
@@ -74,7 +71,7 @@ class ModelPlace(BaseModel):
 Each = Literal["workflow", "team"]
 
 
-class Budget(BaseModel):
+class Budget(Section):
     """How much may be spent: one entry of ``budgets``. All calls that it fits share it.
 
     Attributes:
@@ -90,8 +87,6 @@ class Budget(BaseModel):
         approvers: Names of the users who may decide; everybody when empty.
         downgrade_to: The cheaper model.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = ""
     limit_usd: Annotated[USD, Field(gt=0)]

@@ -1,18 +1,49 @@
-"""What ``orchestrator.yaml`` says of providers that fail, and of how often they may be asked."""
+"""What ``orchestrator.yaml`` says of what fails, section ``fault_tolerance``, and of how often providers may be asked."""
 
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.workflow.durations import PositiveDuration
+from airflow_llm_provider.config.section import Duration, OptionalText, Section
 
-__all__ = ["CircuitBreaker", "RateLimit"]
+__all__ = ["Checkpoint", "CircuitBreaker", "FaultTolerance", "RateLimit", "RetryDefaults"]
 
 
-class CircuitBreaker(BaseModel):
+class Checkpoint(Section):
+    """What a step has paid for is kept until its task has ended: section ``fault_tolerance.checkpoint``.
+
+    Attributes:
+        enabled: Whether it is.
+        interval: Seconds that an answer may wait to be kept in ``storage``, for that costs a request; at most so much is paid for
+            again after a crash. Where Airflow keeps them, each is kept at once.
+        storage: A folder or a URL, such as ``s3://bucket/checkpoints/``; by default Airflow's own state store.
+    """
+
+    enabled: bool = True
+    interval: Duration = 5.0
+    storage: OptionalText = None
+
+
+class RetryDefaults(Section):
+    """How steps are tried again that say nothing of it: section ``fault_tolerance.retry``.
+
+    Attributes:
+        default_max_attempts: Tries in all.
+        default_backoff_multiplier: How much longer each wait is than the one before.
+        default_initial_interval: Seconds of the first wait.
+        default_max_interval: Seconds of the longest wait.
+    """
+
+    default_max_attempts: int = Field(default=3, ge=1)
+    default_backoff_multiplier: float = Field(default=2.0, ge=1)
+    default_initial_interval: Duration = 1.0
+    default_max_interval: Duration = 30.0
+
+
+class CircuitBreaker(Section):
     """When a model that fails again and again is left alone: section ``fault_tolerance.circuit_breaker``.
 
     Attributes:
@@ -21,14 +52,26 @@ class CircuitBreaker(BaseModel):
         timeout: Seconds until one call may try whether the model is back.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     enabled: bool = True
     failure_threshold: int = Field(default=5, ge=1)
-    timeout: PositiveDuration = 60.0
+    timeout: Duration = 60.0
 
 
-class RateLimit(BaseModel):
+class FaultTolerance(Section):
+    """Section ``fault_tolerance``.
+
+    Attributes:
+        checkpoint: What has been paid for is kept.
+        retry: What fails is tried again.
+        circuit_breaker: What fails again and again is left alone.
+    """
+
+    checkpoint: Checkpoint = Checkpoint()
+    retry: RetryDefaults = RetryDefaults()
+    circuit_breaker: CircuitBreaker = CircuitBreaker()
+
+
+class RateLimit(Section):
     """How often models may be asked: one entry of ``rate_limits``. All calls that it fits share it.
 
     Attributes:
@@ -38,8 +81,6 @@ class RateLimit(BaseModel):
         requests_per_minute: Most calls in any minute.
         tokens_per_minute: Most tokens, of prompts and answers, in any minute.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     provider: str = "*"
     model: str = "*"

@@ -1,7 +1,7 @@
 """The part of ``orchestrator.yaml`` that running steps needs.
 
 The file's place is given on the command line, by the Airflow option ``[llm_provider] config_file``, or by the variable
-``ORCHESTRATOR_CONFIG``. Its texts may hold ``${VAR}``; an unset variable counts as empty.
+``ORCHESTRATOR_CONFIG``; :mod:`airflow_llm_provider.config.configuration` is all of it.
 """
 
 from __future__ import annotations
@@ -10,23 +10,18 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.money import Budget, Price
-from airflow_llm_provider.config.resilience import CircuitBreaker, RateLimit
+from airflow_llm_provider.config.resilience import Checkpoint, CircuitBreaker, RateLimit
 from airflow_llm_provider.config.targets import BUILT_IN_ACTIONS, ActionTarget, Alerts, Slack, Smtp, Storage
-from airflow_llm_provider.errors import ConfigurationError
-from airflow_llm_provider.workflow.durations import parse_duration
 from airflow_llm_provider.workflow.model import Retry
 
-__all__ = ["Settings", "airflow_home", "load_settings"]
+__all__ = ["Settings", "airflow_home", "check_action_names", "check_budget_titles", "load_settings"]
 
 _ACTION = re.compile(r"[A-Za-z0-9_.-]+")
-
-_VARIABLE = re.compile(r"\$\{(\w+)\}")
 
 
 def airflow_home() -> Path:
@@ -34,14 +29,43 @@ def airflow_home() -> Path:
     return Path(os.environ.get("AIRFLOW_HOME") or "~/airflow").expanduser()
 
 
+def check_action_names(actions: Mapping[str, ActionTarget]) -> Mapping[str, ActionTarget]:
+    """Refuse names that an action cannot have.
+
+    Raises:
+        ValueError: One is built in, or is no name.
+    """
+    for name in actions:
+        if name in BUILT_IN_ACTIONS:
+            raise ValueError(f"{name!r} is built in; give the action another name")
+        if not _ACTION.fullmatch(name):
+            raise ValueError(f"{name!r} is no name of an action; use letters, digits, '_', '.' and '-'")
+    return actions
+
+
+def check_budget_titles(budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
+    """Refuse budgets that cannot be told apart.
+
+    Raises:
+        ValueError: Two have the same title.
+    """
+    titles = [budget.title for budget in budgets]
+    for title in titles:
+        if titles.count(title) > 1:
+            raise ValueError(f"two budgets are called {title!r}; give each a 'name' of its own")
+    return budgets
+
+
 class Settings(BaseModel):
     """What running steps needs to know.
 
     Attributes:
         retry: The retry rule of steps that have none of their own.
+        blocking_threads: Most threads of one task for what cannot wait by itself; None means Python's own choice.
         task_timeout: Seconds that one try of a step may take when the step says nothing; None means no limit.
         api_keys: Provider to API key.
         endpoints: Provider to the root of its API.
+        timeouts: Provider to the seconds that one call of it may take.
         environment: The environment's name, ``system.environment`` in references.
         outbox: Folder where actions without a target are kept.
         metrics: Folder where recorded metrics are kept.
@@ -51,6 +75,7 @@ class Settings(BaseModel):
         smtp: The mail server.
         storage: How object storage is reached.
         cache: Where answers are kept that may be given again; Redis, if it is one, also holds what processes share.
+        checkpoint: How what has been paid for is kept.
         circuit_breaker: When a model that fails again and again is left alone.
         rate_limits: How often models may be asked.
         prices: What models cost, where the price list does not say, or says something else.
@@ -62,8 +87,10 @@ class Settings(BaseModel):
 
     retry: Retry = Retry()
     task_timeout: float | None = None
+    blocking_threads: int | None = None
     api_keys: Mapping[str, SecretStr] = Field(default_factory=dict)
     endpoints: Mapping[str, str] = Field(default_factory=dict)
+    timeouts: Mapping[str, float] = Field(default_factory=dict)
     environment: str = Field(default_factory=lambda: os.environ.get("ORCHESTRATOR_ENVIRONMENT", ""))
     outbox: Path = Field(default_factory=lambda: airflow_home() / "llm" / "outbox")
     metrics: Path = Field(default_factory=lambda: airflow_home() / "llm" / "metrics")
@@ -73,30 +100,15 @@ class Settings(BaseModel):
     smtp: Smtp = Smtp()
     storage: Storage = Storage()
     cache: CacheSettings = CacheSettings()
+    checkpoint: Checkpoint = Checkpoint()
     circuit_breaker: CircuitBreaker = CircuitBreaker()
     rate_limits: tuple[RateLimit, ...] = ()
     prices: tuple[Price, ...] = ()
     budgets: tuple[Budget, ...] = ()
     state: Path = Field(default_factory=lambda: airflow_home() / "llm")
 
-    @field_validator("actions")
-    @classmethod
-    def _names_of_its_own(cls, actions: Mapping[str, ActionTarget]) -> Mapping[str, ActionTarget]:
-        for name in actions:
-            if name in BUILT_IN_ACTIONS:
-                raise ValueError(f"{name!r} is built in; give the action another name")
-            if not _ACTION.fullmatch(name):
-                raise ValueError(f"{name!r} is no name of an action; use letters, digits, '_', '.' and '-'")
-        return actions
-
-    @field_validator("budgets")
-    @classmethod
-    def _told_apart(cls, budgets: tuple[Budget, ...]) -> tuple[Budget, ...]:
-        titles = [budget.title for budget in budgets]
-        for title in titles:
-            if titles.count(title) > 1:
-                raise ValueError(f"two budgets are called {title!r}; give each a 'name' of its own")
-        return budgets
+    _actions = field_validator("actions")(check_action_names)
+    _budgets = field_validator("budgets")(check_budget_titles)
 
 
 def load_settings(path: str | Path | None = None) -> Settings:
@@ -106,73 +118,12 @@ def load_settings(path: str | Path | None = None) -> Settings:
         path: The file; None means ``ORCHESTRATOR_CONFIG``, and without that the defaults.
 
     Raises:
-        ConfigurationError: The file cannot be read or holds something else than the settings' types.
+        ConfigurationError: The file cannot be read, or something in it is wrong; the message has all that is.
     """
     chosen = path or os.environ.get("ORCHESTRATOR_CONFIG")
     if not chosen:
         return Settings()
-    import yaml
+    # Steps that are configured by nothing need not know of all that could be.
+    from airflow_llm_provider.config.reading import read_configuration
 
-    try:
-        document = yaml.safe_load(Path(chosen).read_text(encoding="utf-8")) or {}
-        return _settings_of(_expand(document))
-    except OSError as error:
-        raise ConfigurationError(f"cannot read the configuration {chosen}: {error.strerror}") from error
-    except yaml.MarkedYAMLError as error:
-        # The library's own text has the line, which may hold a key.
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise ConfigurationError(f"{chosen}{line}: not YAML: {error.problem}") from None
-    except ValidationError as error:
-        wrong = error.errors(include_url=False, include_input=False)
-        told = "; ".join(
-            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}" for item in wrong
-        )
-        raise ConfigurationError(f"{chosen}: {told}") from None
-    except (yaml.YAMLError, ValueError, TypeError) as error:
-        raise ConfigurationError(f"{chosen}: {error}") from None
-
-
-def _settings_of(document: Any) -> Settings:
-    retry = _section(document, "fault_tolerance", "retry")
-    forge = _section(document, "integrations", "llm_forge")
-    keys = {**_section(document, "integrations", "llm_forge", "api_keys"), "llm-forge": forge.get("token")}
-    given: dict[str, Any] = {
-        "retry": Retry(
-            max_attempts=int(retry.get("default_max_attempts", 3)),
-            multiplier=float(retry.get("default_backoff_multiplier", 2.0)),
-            initial_delay=parse_duration(retry.get("default_initial_interval", 1.0)),
-            max_delay=parse_duration(retry.get("default_max_interval", 30.0)),
-        )
-        if retry
-        else Retry(),
-        "api_keys": {name: key for name, key in keys.items() if key},
-        "endpoints": {"llm-forge": forge["endpoint"]} if forge.get("endpoint") else {},
-        "circuit_breaker": _section(document, "fault_tolerance", "circuit_breaker"),
-        **{name: document.get(name) or () for name in ("rate_limits", "prices", "budgets")},
-        **{name: _section(document, name) for name in ("actions", "alerts", "slack", "smtp", "storage", "cache")},
-    }
-    timeout = _section(document, "execution", "executor").get("task_timeout")
-    if timeout is not None:
-        given["task_timeout"] = parse_duration(timeout)
-    return Settings(**given)
-
-
-def _section(document: Any, *keys: str) -> Mapping[str, Any]:
-    current = document
-    if not isinstance(current, dict):
-        raise ValueError("the file must be a mapping")
-    for key in keys:
-        current = current.get(key) or {}
-        if not isinstance(current, dict):
-            raise ValueError(f"{'.'.join(keys)} must be a mapping")
-    return dict(current)
-
-
-def _expand(value: Any) -> Any:
-    if isinstance(value, str):
-        return _VARIABLE.sub(lambda match: os.environ.get(match[1], ""), value)
-    if isinstance(value, dict):
-        return {key: _expand(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expand(item) for item in value]
-    return value
+    return read_configuration(Path(chosen)).valid().settings()

@@ -1,8 +1,7 @@
 """The part of ``orchestrator.yaml`` that says whom to tell and where things are stored.
 
 These are its sections ``actions``, ``alerts``, ``slack``, ``smtp`` and ``storage``. Whatever holds a secret is a ``SecretStr``,
-webhook URLs included, so that no message or ``repr`` shows it. An empty text, which is what an unset variable gives, is absent:
-the same file then serves a place that has the target and one that has not.
+webhook URLs included, so that no message or ``repr`` shows it.
 """
 
 from __future__ import annotations
@@ -11,9 +10,10 @@ from collections.abc import Mapping
 from email.utils import getaddresses
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, model_validator
 from typing_extensions import Self
 
+from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, OptionalSecret, OptionalText, Section, Size
 from airflow_llm_provider.workflow.templates import is_template
 
 __all__ = [
@@ -37,10 +37,6 @@ BUILT_IN_ACTIONS = frozenset({"log", "notify", "webhook"})
 
 Channel = Literal["slack", "email", "webhook"]
 """How people are told."""
-
-
-def _absent_if_empty(value: Any) -> Any:
-    return None if value == "" else value
 
 
 def _listed(value: Any) -> Any:
@@ -70,18 +66,12 @@ def _addresses(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-OptionalSecret = Annotated[SecretStr | None, BeforeValidator(_absent_if_empty)]
-OptionalText = Annotated[str | None, BeforeValidator(_absent_if_empty)]
 Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_addresses)]
 """Mail addresses: a list, or one text with commas between them."""
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-
-class Slack(_Section):
+class Slack(Section):
     """Slack's incoming webhook.
 
     Attributes:
@@ -91,7 +81,7 @@ class Slack(_Section):
     webhook_url: OptionalSecret = None
 
 
-class Smtp(_Section):
+class Smtp(Section):
     """The mail server.
 
     Attributes:
@@ -111,7 +101,7 @@ class Smtp(_Section):
     password: OptionalSecret = None
     starttls: bool = True
     tls: bool = False
-    sender: Annotated[Address | None, BeforeValidator(_absent_if_empty)] = Field(default=None, alias="from")
+    sender: Annotated[Address | None, ABSENT_IF_EMPTY] = Field(default=None, alias="from")
     timeout: float = Field(default=30.0, gt=0)
 
     @model_validator(mode="after")
@@ -121,7 +111,7 @@ class Smtp(_Section):
         return self
 
 
-class Alerts(_Section):
+class Alerts(Section):
     """Where ``notification:alert`` and the action ``notify`` go.
 
     Attributes:
@@ -131,13 +121,13 @@ class Alerts(_Section):
         headers: Request headers of that call.
     """
 
-    channel: Annotated[Channel | None, BeforeValidator(_absent_if_empty)] = None
+    channel: Annotated[Channel | None, ABSENT_IF_EMPTY] = None
     to: Addresses = ()
     webhook_url: OptionalSecret = None
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
 
-class WebhookTarget(_Section):
+class WebhookTarget(Section):
     """An action that calls a URL.
 
     Attributes:
@@ -148,12 +138,12 @@ class WebhookTarget(_Section):
     """
 
     type: Literal["webhook"]
-    url: Annotated[SecretStr | None, BeforeValidator(_absent_if_empty)]
+    url: Annotated[SecretStr | None, ABSENT_IF_EMPTY]
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
 
-class SlackTarget(_Section):
+class SlackTarget(Section):
     """An action that posts to Slack.
 
     Attributes:
@@ -167,7 +157,7 @@ class SlackTarget(_Section):
     channel: OptionalText = None
 
 
-class EmailTarget(_Section):
+class EmailTarget(Section):
     """An action that sends a mail.
 
     Attributes:
@@ -181,7 +171,7 @@ class EmailTarget(_Section):
     subject: OptionalText = None
 
 
-class QueueTarget(_Section):
+class QueueTarget(Section):
     """An action that is put into a queue, one JSON text each.
 
     Attributes:
@@ -203,11 +193,23 @@ class QueueTarget(_Section):
         return self
 
 
-ActionTarget = Annotated[WebhookTarget | SlackTarget | EmailTarget | QueueTarget, Field(discriminator="type")]
+def _kind(value: Any) -> str | None:
+    kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
+    return None if kind is None else f"type[{kind}]"
+
+
+ActionTarget = Annotated[
+    Annotated[WebhookTarget, Tag("type[webhook]")]
+    | Annotated[SlackTarget, Tag("type[slack]")]
+    | Annotated[EmailTarget, Tag("type[email]")]
+    | Annotated[QueueTarget, Tag("type[queue]")],
+    # The brackets tell a member's name in an error's place from a key.
+    Discriminator(_kind),
+]
 """What an action that the settings name does."""
 
 
-class AwsAccess(_Section):
+class AwsAccess(Section):
     """How to reach ``s3://``; boto3's own rules (variables, profiles, roles) hold for whatever is absent.
 
     Attributes:
@@ -233,13 +235,17 @@ class AwsAccess(_Section):
         return self
 
 
-class Storage(_Section):
+class Storage(Section):
     """How object storage is reached.
 
     Attributes:
         s3: For ``s3://``.
         options: Scheme to the options that fsspec's file system of that scheme takes; they may hold secrets.
+        results: Where large outputs of steps are kept, such as ``s3://bucket/results``; by default in the metadata database.
+        results_above: Bytes from which on an output is large.
     """
 
     s3: AwsAccess = AwsAccess()
     options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
+    results: OptionalText = None
+    results_above: Size = 65536

@@ -235,11 +235,12 @@ class Document:
             offset: Where in the value's text, in characters.
             severity: Whether the workflow can still run.
         """
-        line, column = self._place(path, at_key=at_key, offset=offset)
+        line, column = self.place(path, at_key=at_key, offset=offset)
         message, suggestion = self.lines.without_secrets(message), self.lines.without_secrets(suggestion)
         return Diagnostic(self.path, line + 1, column + 1, message, suggestion, severity, self.lines[line])
 
-    def _place(self, path: DocumentPath, *, at_key: bool, offset: int | None) -> tuple[int, int]:
+    def place(self, path: DocumentPath, *, at_key: bool = False, offset: int | None = None) -> tuple[int, int]:
+        """Give line and column, counted from 0, of a place; the arguments are those of :meth:`diagnostic`."""
         node, mark = self._node, None
         if node is None:
             return 0, 0

@@ -73,6 +73,10 @@ class Problems:
         """Whether the workflow cannot run."""
         return any(problem.severity == "error" for problem in self.found)
 
+    def hidden(self, message: str) -> str:
+        """Give a message without the secrets of the document."""
+        return self._document.lines.without_secrets(message)
+
     def error(
         self, message: str, path: DocumentPath, *, suggestion: str = "", at_key: bool = False, offset: int | None = None
     ) -> None:
@@ -155,6 +159,13 @@ class Problems:
             self.error(f"unknown key {name!r}", place, suggestion=closest(name, known), at_key=True)
         elif kind == "missing":
             self.error(f"missing key {name!r}", place[:-1], suggestion=f"add {name!r}")
+        elif kind == "union_tag_not_found":
+            self.error("missing key 'type'", place, suggestion="add 'type'")
+        elif kind == "union_tag_invalid":
+            members = [word.strip(" ']").partition("[")[2] for word in detail["ctx"]["expected_tags"].split(",")]
+            tag = detail["ctx"]["tag"].partition("[")[2].removesuffix("]")
+            message = f"'type' is {tag!r}; expected one of {', '.join(members)}"
+            self.error(message, (*place, "type"), suggestion=_did_you_mean(tag, members))
         elif kind in ("literal_error", "enum"):
             expected = detail["ctx"]["expected"]
             words = [word.strip(" '") for word in expected.replace(" or ", ", ").split(",")]

@@ -178,9 +178,9 @@ def test_costs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
             "budgets: [{limit_usd: 1}, {limit_usd: 2}]",
             "two budgets are called 'day of */*'; give each a 'name' of its own",
         ),
-        ("budgets: [{limit_usd: 0}]", "budgets.0.limit_usd: Input should be greater than 0"),
-        ("prices: [{model: x, input: -1}]", "prices.0.input: Input should be greater than or equal to 0"),
-        ("prices: [{model: x, output: 1}]", "prices.0.input: Field required"),
+        ("budgets: [{limit_usd: 0}]", "'limit_usd' is 0; it must be above 0"),
+        ("prices: [{model: x, input: -1}]", "'input' is -1; at least 0 is needed"),
+        ("prices: [{model: x, output: 1}]", "missing key 'input'"),
     ],
 )
 def test_wrong_settings(tmp_path: Path, text: str, told: str) -> None:

@@ -154,7 +154,7 @@ def test_a_failed_run_exits_with_1(tmp_path: Path) -> None:
         (["--input", "[1]"], "--input must be a JSON object"),
         (["--input", "no-such.json"], "--input is neither a JSON object nor a file that can be read"),
         (["--workflow", "other"], "holds 'two-steps'; choose one with --workflow"),
-        (["--config", "no-such.yaml"], "cannot read the configuration no-such.yaml"),
+        (["--config", "no-such.yaml"], "no-such.yaml:1:1: the configuration cannot be read: No such file"),
     ],
 )
 def test_what_cannot_be_used_exits_with_2(two_steps: Path, arguments: list[str], message: str) -> None:
@@ -235,7 +235,7 @@ def test_a_configuration_that_is_no_mapping(two_steps: Path, tmp_path: Path) -> 
     config = tmp_path / "orchestrator.yaml"
     config.write_text("- a\n")
     done = orchestrator("run", str(two_steps), "--config", str(config))
-    assert (done.returncode, done.stderr) == (2, f"llm-orchestrator: {config}: the file must be a mapping\n")
+    assert (done.returncode, done.stderr) == (2, f"llm-orchestrator: {config}:1:1: the file must be a mapping\n")
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become a user without a name")

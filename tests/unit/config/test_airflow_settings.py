@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,89 +14,201 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from airflow_llm_provider.config import airflow_settings
-from airflow_llm_provider.config.airflow_settings import (
-    FAN_OUT,
-    LOCAL,
-    RESPONSIVE,
-    SECRET_OPTIONS,
-    Setting,
-    environment,
-    local_settings,
-    secret_settings,
-)
+from airflow_llm_provider.config import airflow_settings as module
+from airflow_llm_provider.config.airflow_settings import Setting, Variable, airflow_settings, environment, settings_of
+from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.reading import secrets_of
 
 API_SERVER_THREADS = 40
 
-SECRETS = {name: f"value of {name}" for name in SECRET_OPTIONS}
+EVERYTHING: Mapping[str, Any] = {
+    "home": "/home/of/it",
+    "server": {"tls": {"enabled": True, "cert_file": "/c", "key_file": "/k"}, "mode": "edge-worker"},
+    "database": {"url": "postgresql://user:pass-of-db@host/name"},
+    "execution": {"executor": {"type": "celery"}, "queue": {"url": "redis://:pass-of-queue@host"}},
+    "observability": {
+        "logging": {"tasks": "s3://bucket/logs", "level": "trace"},
+        "metrics": {"statsd": "host:8125"},
+        "tracing": {"enabled": True},
+    },
+    "storage": {
+        "results": "s3://bucket/results",
+        "s3": {"access_key_id": "the-key", "secret_access_key": "the-secret"},
+    },
+    "security": {
+        "authentication": {"jwt_secret": "value of jwt_secret"},
+        "fernet_key": "A" * 43 + "=",
+        "session_key": "value of session_key",
+    },
+    "edge": {"enabled": True, "api_url": "https://host"},
+}
+
+
+def settings(**sections: Any) -> tuple[Setting | Variable, ...]:
+    return settings_of(Configuration.model_validate({"home": "/home/of/it", **sections}))
+
+
+def variables(**sections: Any) -> dict[str, str]:
+    return environment(settings(**sections))
 
 
 @pytest.fixture(scope="module")
-def known_options() -> dict[str, dict[str, Any]]:
-    """Give Airflow's own description of its options, without importing Airflow."""
+def known_options() -> dict[str, set[str]]:
+    """Give the options of Airflow and of the providers whose options are set, without importing Airflow."""
     spec = find_spec("airflow")
     assert spec is not None
     assert spec.submodule_search_locations
     path = Path(next(iter(spec.submodule_search_locations))) / "config_templates" / "config.yml"
     sections: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)
-    return {name: section["options"] for name, section in sections.items()}
+    known = {name: {*section["options"]} for name, section in sections.items()}
+    from airflow.providers.celery.get_provider_info import get_provider_info as of_celery
+    from airflow.providers.common.io.get_provider_info import get_provider_info as of_common_io
+
+    for info in (of_celery(), of_common_io()):
+        for name, section in info["config"].items():
+            known.setdefault(name, set()).update(section["options"])
+    # The edge provider is not among the tests' packages.
+    known["edge"] = {"api_enabled", "api_url", "worker_concurrency", "job_poll_interval", "heartbeat_interval"}
+    return known
 
 
-def the_settings(tmp_path: Path) -> tuple[Setting, ...]:
-    settings = local_settings(tmp_path / "home", tmp_path / "dags", 8181, 8182, tmp_path / "passwords.json")
-    return (*settings, *secret_settings(SECRETS))
+def test_airflow_knows_every_option(known_options: dict[str, set[str]]) -> None:
+    for sections in (EVERYTHING, {}):
+        made = airflow_settings(Configuration.model_validate(sections))
+        assert [item for item in made if item.key not in known_options.get(item.section, set())] == []
 
 
-def test_airflow_knows_every_option(tmp_path: Path, known_options: dict[str, dict[str, Any]]) -> None:
-    unknown = [item for item in the_settings(tmp_path) if item.key not in known_options.get(item.section, {})]
-    assert unknown == []
-
-
-def test_no_setting_repeats_airflows_default_without_need(known_options: dict[str, dict[str, Any]]) -> None:
-    same = [item for item in (*FAN_OUT, *RESPONSIVE) if known_options[item.section][item.key]["default"] == item.value]
-    assert same == []
-
-
-def test_every_setting_has_a_reason_and_is_there_once(tmp_path: Path) -> None:
-    settings = the_settings(tmp_path)
-    assert all(item.reason and "\n" not in item.reason for item in settings)
-    assert len({item.variable for item in settings}) == len(settings)
+def test_every_setting_has_a_reason() -> None:
+    assert all(item.reason and "\n" not in item.reason for item in settings(**{**EVERYTHING}))
 
 
 def test_no_request_has_to_wait_for_a_connection() -> None:
-    sizes = {item.key: int(item.value) for item in FAN_OUT}
-    assert sizes["sql_alchemy_pool_size"] + sizes["sql_alchemy_max_overflow"] > API_SERVER_THREADS
+    made = variables()
+    sizes = (made[f"AIRFLOW__DATABASE__SQL_ALCHEMY_{name}"] for name in ("POOL_SIZE", "MAX_OVERFLOW"))
+    assert sum(map(int, sizes)) > API_SERVER_THREADS
+
+
+def test_every_secret_is_marked() -> None:
+    configuration = Configuration.model_validate(EVERYTHING)
+    secrets = {*secrets_of(configuration), "pass-of-db", "pass-of-queue"}
+    shown = [item for item in settings_of(configuration) if not item.is_secret]
+    assert not [item for item in shown for secret in secrets if secret in item.value]
 
 
 @pytest.mark.parametrize("folder", ["plain", "with space", "100%", "what?"])
-def test_the_database_is_in_the_home_and_waits_for_its_turn(tmp_path: Path, folder: str) -> None:
-    settings = local_settings(tmp_path / folder, tmp_path, 8181, 8182, tmp_path / "passwords.json")
-    url = make_url(environment(settings)["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
+def test_sqlite_is_in_the_home_and_waits_for_its_turn(tmp_path: Path, folder: str) -> None:
+    url = make_url(variables(home=str(tmp_path / folder))["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     assert url.query == {"timeout": "60"}
     # SQLAlchemy decodes the file's name from 2.1 on; names that need no encoding are the same before.
     if folder in ("plain", "with space"):
-        assert url.database == str(tmp_path.resolve() / folder / "airflow.db")
+        assert url.database == str(tmp_path / folder / "airflow.db")
 
 
-def test_everything_follows_the_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    variables = environment(local_settings(Path("home"), Path("dags"), 8181, 8182, Path("home/passwords.json")))
-    assert variables["AIRFLOW__API__PORT"] == "8181"
-    assert variables["AIRFLOW__API__BASE_URL"] == "http://127.0.0.1:8181"
-    assert variables["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] == "http://127.0.0.1:8182/execution/"
-    assert variables["AIRFLOW__CORE__DAGS_FOLDER"] == str(tmp_path.resolve() / "dags")
-    assert variables["AIRFLOW__LOGGING__BASE_LOG_FOLDER"] == str(tmp_path.resolve() / "home" / "logs" / "tasks")
-    assert variables["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE"] == str(
-        tmp_path.resolve() / "home" / "passwords.json"
-    )
+@pytest.mark.parametrize(
+    ("given", "becomes"),
+    [
+        ("postgresql://u:p%40@h:5433/d", "postgresql+psycopg://u:p%40@h:5433/d?connect_timeout=7"),
+        ("postgres://h/d?sslmode=require", "postgresql+psycopg://h/d?connect_timeout=7&sslmode=require"),
+        ("postgresql+asyncpg://h/d", "postgresql+asyncpg://h/d?connect_timeout=7"),
+        ("postgresql://u@/d?host=/var/run", "postgresql+psycopg://u@/d?connect_timeout=7&host=%2Fvar%2Frun"),
+        ("postgresql://h/d?connect_timeout=3", "postgresql+psycopg://h/d?connect_timeout=3"),
+        ("sqlite:////f/a.db", "sqlite:////f/a.db?timeout=60"),
+        ("sqlite:////f/a.db?timeout=5", "sqlite:////f/a.db?timeout=5"),
+    ],
+)
+def test_the_url_of_the_database(given: str, becomes: str) -> None:
+    made = variables(database={"url": given, "pool": {"connection_timeout": "7s"}})
+    assert made["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == becomes
+    assert made.get("AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC", becomes) == becomes
 
 
-def test_secrets_become_settings_and_are_not_among_the_others(tmp_path: Path) -> None:
-    assert environment(secret_settings(SECRETS)) == {
-        "AIRFLOW__CORE__FERNET_KEY": "value of fernet_key",
-        "AIRFLOW__API_AUTH__JWT_SECRET": "value of jwt_secret",
-        "AIRFLOW__API__SECRET_KEY": "value of secret_key",
-    }
+@pytest.mark.parametrize(
+    ("sections", "expected"),
+    [
+        ({"server": {"port": {"http": 99}}}, {"API__PORT": "99", "API__BASE_URL": "http://127.0.0.1:99"}),
+        ({"server": {"port": {"http": 99}}}, {"CORE__EXECUTION_API_SERVER_URL": "http://127.0.0.1:100/execution/"}),
+        (
+            {"server": {"execution_url": "https://lb/execution/"}},
+            {"CORE__EXECUTION_API_SERVER_URL": "https://lb/execution/"},
+        ),
+        ({"server": {"host": "0.0.0.0"}}, {"API__HOST": "0.0.0.0", "API__BASE_URL": "http://127.0.0.1:8080"}),
+        ({"server": {"base_url": "https://o.example.com"}}, {"API__BASE_URL": "https://o.example.com"}),
+        ({"workflows": {"folder": "/w"}}, {"CORE__DAGS_FOLDER": "/w"}),
+        ({"workflows": {"refresh_interval": "1m"}}, {"DAG_PROCESSOR__REFRESH_INTERVAL": "60"}),
+        (
+            {"database": {"pool": {"max_connections": 20, "min_connections": 5}}},
+            {"DATABASE__SQL_ALCHEMY_POOL_SIZE": "5", "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "15"},
+        ),
+        (
+            {"execution": {"executor": {"worker_threads": 3}}},
+            {"CORE__EXECUTOR": "LocalExecutor", "CORE__PARALLELISM": "3"},
+        ),
+        (
+            {"execution": {"executor": {"type": "celery", "worker_threads": 3}}},
+            {"CORE__EXECUTOR": "CeleryExecutor", "CORE__PARALLELISM": "1000", "CELERY__WORKER_CONCURRENCY": "3"},
+        ),
+        (
+            {"execution": {"executor": {"type": "celery-kubernetes"}}},
+            {"CORE__EXECUTOR": "CeleryExecutor,KubernetesExecutor"},
+        ),
+        (
+            {"edge": {"enabled": True}},
+            {
+                "CORE__EXECUTOR": "LocalExecutor,airflow.providers.edge3.executors.EdgeExecutor",
+                "EDGE__API_ENABLED": "True",
+            },
+        ),
+        ({"edge": {"api_url": "https://c/"}}, {"EDGE__API_URL": "https://c/edge_worker/v1/rpcapi"}),
+        (
+            {"execution": {"executor": {"type": "celery"}}, "cache": {"type": "redis", "url": "redis://h:1/2"}},
+            {"CELERY__BROKER_URL": "redis://h:1/2", "CELERY__RESULT_BACKEND": "redis://h:1/2"},
+        ),
+        (
+            {
+                "execution": {"executor": {"type": "celery"}, "queue": {"url": "amqp://h"}},
+                "database": {"url": "postgresql://h/d"},
+            },
+            {
+                "CELERY__BROKER_URL": "amqp://h",
+                "CELERY__RESULT_BACKEND": "db+postgresql+psycopg://h/d?connect_timeout=30",
+            },
+        ),
+        ({"execution": {"scheduler": {"max_parallel_workflows": 7}}}, {"CORE__MAX_ACTIVE_RUNS_PER_DAG": "7"}),
+        ({"execution": {"scheduler": {"task_queue_size": 7}}}, {"CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "7"}),
+        ({"execution": {"scheduler": {"scheduling_interval": "1s"}}}, {"SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1"}),
+        ({"observability": {"logging": {"level": "warn"}}}, {"LOGGING__LOGGING_LEVEL": "WARNING"}),
+        ({"observability": {"logging": {"level": "orchestrator=debug,info"}}}, {"LOGGING__LOGGING_LEVEL": "INFO"}),
+        ({"observability": {"logging": {"level": "trace"}}}, {"LOGGING__NAMESPACE_LEVELS": "sqlalchemy.engine=INFO"}),
+        ({"observability": {"logging": {"format": "json"}}}, {"LOGGING__JSON_LOGS": "True"}),
+        ({"observability": {"metrics": {"statsd": "h:9"}}}, {"METRICS__STATSD_HOST": "h", "METRICS__STATSD_PORT": "9"}),
+        ({"security": {"authentication": {"enabled": False}}}, {"CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True"}),
+        ({"security": {"authentication": {"jwt_expiry": "1h"}}}, {"API_AUTH__JWT_EXPIRATION_TIME": "3600"}),
+        ({"airflow": {"core": {"parallelism": 5}}}, {"CORE__PARALLELISM": "5"}),
+    ],
+)
+def test_a_key_becomes_a_setting(sections: dict[str, Any], expected: dict[str, str]) -> None:
+    made = variables(**sections)
+    assert {name: made[f"AIRFLOW__{name}"] for name in expected} == expected
+
+
+def test_spans_go_to_the_port_that_takes_them() -> None:
+    tracing = {"enabled": True, "exporter": "jaeger", "endpoint": "http://jaeger:14268/api/traces", "sample_rate": 0.1}
+    made = variables(observability={"tracing": tracing})
+    assert made["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"] == "http://jaeger:4318/v1/traces"
+    assert (made["OTEL_TRACES_SAMPLER"], made["OTEL_TRACES_SAMPLER_ARG"]) == ("parentbased_traceidratio", "0.1")
+
+
+def test_airflow_reaches_object_storage_as_steps_do() -> None:
+    made = variables(**{**EVERYTHING})
+    connection = json.loads(made["AIRFLOW_CONN_LLM_STORAGE"])
+    assert (connection["conn_type"], connection["login"], connection["password"]) == ("aws", "the-key", "the-secret")
+    assert made["AIRFLOW__COMMON_IO__XCOM_OBJECTSTORAGE_PATH"] == "s3://llm_storage@bucket/results"
+    assert made["AIRFLOW__LOGGING__REMOTE_LOG_CONN_ID"] == "llm_storage"
+
+
+@pytest.mark.parametrize(("limit", "seen"), [(0, ""), (2, "0,1")])
+def test_tasks_see_as_many_gpus_as_they_may(limit: int, seen: str) -> None:
+    assert variables(execution={"resources": {"gpu_limit": limit}})["CUDA_VISIBLE_DEVICES"] == seen
 
 
 def test_a_later_setting_wins() -> None:
@@ -102,10 +216,10 @@ def test_a_later_setting_wins() -> None:
     assert environment([first, second]) == {"AIRFLOW__CORE__PARALLELISM": "2"}
 
 
-def test_nobody_else_can_reach_the_local_stand() -> None:
-    variables = environment(LOCAL)
-    assert variables["AIRFLOW__API__HOST"] == "127.0.0.1"
-    assert variables["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
+def test_nobody_else_can_reach_it_unless_the_file_says_so() -> None:
+    made = variables()
+    assert made["AIRFLOW__API__HOST"] == "127.0.0.1"
+    assert made["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS"] == "False"
 
 
 def test_airflow_is_not_imported() -> None:
@@ -114,4 +228,4 @@ def test_airflow_is_not_imported() -> None:
 
 
 def test_what_is_exported_exists() -> None:
-    assert all(hasattr(airflow_settings, name) for name in airflow_settings.__all__)
+    assert all(hasattr(module, name) for name in module.__all__)

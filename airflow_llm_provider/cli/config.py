@@ -1,0 +1,244 @@
+"""``llm-orchestrator config``: is orchestrator.yaml right, what does it say, what becomes of it, and what does a key mean."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_OK
+
+if TYPE_CHECKING:
+    from airflow_llm_provider.config.configuration import Configuration
+    from airflow_llm_provider.config.describe import Key
+    from airflow_llm_provider.config.reading import Reading
+
+__all__ = ["add_config_option", "add_parser", "config_file", "read_or_report", "shown_address"]
+
+_HIDDEN = "***"
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    parser = commands.add_parser("config", help="check and explain orchestrator.yaml, and show what becomes of it")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+
+    check = actions.add_parser("check", help="tell everything that is wrong with it")
+    _file(check)
+    check.add_argument("--strict", action="store_true", help="treat warnings as errors")
+    check.add_argument(
+        "--format", choices=("text", "json", "github", "sarif"), default="text", help="default %(default)s"
+    )
+    check.set_defaults(run=_check)
+
+    show = actions.add_parser("show", help="show what holds, without secrets, and where each value came from")
+    _file(show)
+    show.add_argument("--all", action="store_true", help="also what nobody has set")
+    show.set_defaults(run=_show)
+
+    env = actions.add_parser("env", help="show the Airflow settings it becomes, each with its reason")
+    _file(env)
+    env.add_argument("--with-secrets", action="store_true", help="show secrets, for a file that a deployment reads")
+    env.set_defaults(run=_env)
+
+    explain = actions.add_parser("explain", help="tell what a key does")
+    explain.add_argument("key", metavar="KEY", help="such as execution.executor.worker_threads, or a section")
+    add_config_option(explain)
+    explain.set_defaults(run=_explain)
+
+    schema = actions.add_parser("schema", help="write the JSON Schema of orchestrator.yaml")
+    schema.add_argument("--output", metavar="FILE", help="file to write (default: standard output)")
+    schema.set_defaults(run=_schema)
+
+    keys = actions.add_parser("keys", help="list all keys as a Markdown table")
+    keys.set_defaults(run=_keys)
+
+
+def add_config_option(parser: argparse.ArgumentParser) -> None:
+    """Add ``--config``."""
+    parser.add_argument("--config", metavar="FILE", help="orchestrator.yaml; else the variable ORCHESTRATOR_CONFIG")
+
+
+def config_file(given: str | None) -> Path | None:
+    """Give the file that was named, or else is named by the environment."""
+    chosen = given or os.environ.get("ORCHESTRATOR_CONFIG")
+    return Path(chosen) if chosen else None
+
+
+def read_or_report(
+    path: Path | None, environment: Mapping[str, str] | None = None, *, for_server: bool = True
+) -> Reading:
+    """Read the file and tell on the error stream what is wrong with it.
+
+    Args:
+        path: The file; None means that only variables say something.
+        environment: The variables; those of the process when None.
+        for_server: Whether a server is to be started from it; else only errors of single values are told.
+    """
+    from airflow_llm_provider.cli.files import report
+    from airflow_llm_provider.config.reading import read_configuration
+
+    reading = read_configuration(path, environment, for_server=for_server)
+    report([problem for problem in reading.problems if problem.severity == "error" or for_server])
+    return reading
+
+
+def _file(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "config", nargs="?", metavar="FILE", help="orchestrator.yaml; else the variable ORCHESTRATOR_CONFIG"
+    )
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.cli.report_formats import FORMATS
+    from airflow_llm_provider.config.reading import read_configuration
+
+    path = config_file(arguments.config)
+    if arguments.format == "text":
+        reading = read_or_report(path)
+        errors = sum(problem.severity == "error" for problem in reading.problems)
+        warnings = len(reading.problems) - errors
+        verdict = f"{errors} errors, {warnings} warnings" if reading.problems else "nothing is wrong with it"
+        print(f"{path or 'no file, only variables'}: {verdict}")
+    else:
+        reading = read_configuration(path, for_server=True)
+        if written := FORMATS[arguments.format](list(reading.problems)):
+            print(written)
+    return EXIT_BAD_FILE if reading.configuration is None or (arguments.strict and reading.problems) else EXIT_OK
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    reading = read_or_report(config_file(arguments.config), for_server=False)
+    if reading.configuration is None:
+        return EXIT_BAD_FILE
+    held = _without_secrets(reading.configuration)
+    lines = [*_lines(held, (), reading, with_defaults=arguments.all)]
+    width = min(72, max((len(text) for text, _ in lines), default=0))
+    for text, source in lines:
+        print(f"{text:<{width}}  # {source}" if source else text)
+    return EXIT_OK
+
+
+def _lines(
+    value: Any, key: tuple[str | int, ...], reading: Reading, *, with_defaults: bool
+) -> Iterator[tuple[str, str]]:
+    indent = "  " * len(key)
+    for name, item in value.items():
+        inner = (*key, name)
+        if isinstance(item, dict) and item:
+            below = [*_lines(item, inner, reading, with_defaults=with_defaults)]
+            if below:
+                yield f"{indent}{name}:", ""
+                yield from below
+            continue
+        source = reading.source(inner)
+        if with_defaults or source != "default":
+            yield f"{indent}{name}: {json.dumps(item, ensure_ascii=False)}", source
+
+
+def _without_secrets(configuration: Configuration) -> dict[str, Any]:
+    # pydantic writes stars in place of a secret; of an address, only the password is one.
+    held: dict[str, Any] = configuration.model_dump(mode="json", by_alias=True)
+    queue = configuration.execution.queue
+    for section, name, secret in (
+        (held["database"], "url", configuration.database.url),
+        (held["cache"], "url", configuration.cache.url),
+        (held["execution"]["queue"], "url", queue.url),
+        (held["execution"]["queue"], "result_backend", queue.result_backend),
+    ):
+        if secret is not None:
+            section[name] = shown_address(secret.get_secret_value())
+    if held["storage"]["options"]:
+        held["storage"]["options"] = _HIDDEN
+    shown: dict[str, Any] = json.loads(json.dumps(held, ensure_ascii=False).replace("**********", _HIDDEN))
+    return shown
+
+
+def shown_address(url: str) -> str:
+    """Give a URL without its password."""
+    return re.sub(r"(?<=://)([^/@]*?)(:[^/@]*)?@", lambda match: f"{match[1]}{':' + _HIDDEN if match[2] else ''}@", url)
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.config.airflow_settings import settings_of
+
+    reading = read_or_report(config_file(arguments.config), for_server=False)
+    if reading.configuration is None:
+        return EXIT_BAD_FILE
+    held = {setting.variable: setting for setting in settings_of(reading.configuration)}
+    for name, setting in sorted(held.items()):
+        from_key = f" ({setting.source})" if setting.source else ""
+        print(f"# {setting.reason}{from_key}")
+        print(f"{name}={_HIDDEN if setting.is_secret and not arguments.with_secrets else setting.value}")
+    return EXIT_OK
+
+
+def _explain(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.config.describe import describe
+    from airflow_llm_provider.errors import ConfigurationError
+    from airflow_llm_provider.spelling import nothing_called
+
+    keys = describe()
+    asked = arguments.key.replace("-", "_").removeprefix("orchestrator.")
+    wanted = [key for name, key in keys.items() if name == asked or name.startswith((f"{asked}.", f"{asked}["))]
+    if not wanted:
+        raise ConfigurationError(nothing_called("key", arguments.key, keys))
+    reading = read_or_report(config_file(arguments.config), for_server=False)
+    print("\n\n".join("\n".join(_explanation(key, reading)) for key in wanted))
+    return EXIT_OK
+
+
+def _explanation(key: Key, reading: Reading) -> Iterator[str]:
+    from airflow_llm_provider.config.airflow_settings import settings_of
+
+    yield key.name
+    yield f"  {key.meaning.replace('``', '')}"
+    yield f"  type      {key.kind.replace(chr(92), '')}"
+    if key.default:
+        yield f"  default   {key.default}"
+    if key.variable:
+        yield f"  variable  {key.variable}"
+    configuration = reading.configuration
+    if configuration is not None and not re.search(r"NAME|\[\]", key.name):
+        path = tuple(key.name.split("."))
+        value = _held(_without_secrets(configuration), path)
+        if value not in (None, "", [], {}):
+            yield f"  now       {value if isinstance(value, str) else json.dumps(value)}, from {reading.source(path)}"
+    if key.reader:
+        yield f"  read by   {key.reader.replace('`', '')}"
+    becomes = {setting.variable: setting for setting in settings_of(configuration)} if configuration else {}
+    for name in key.settings:
+        setting = becomes.get(name)
+        if setting is None or setting.source != key.name:
+            yield f"  becomes   {name}"
+        else:
+            yield f"  becomes   {name}={_HIDDEN if setting.is_secret else setting.value}: {setting.reason}"
+
+
+def _held(value: Any, path: tuple[str, ...]) -> Any:
+    for part in path:
+        value = value.get(part) if isinstance(value, dict) else None
+    return value
+
+
+def _schema(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.cli.files import write_atomically
+    from airflow_llm_provider.config.describe import configuration_schema
+
+    text = json.dumps(configuration_schema(), indent=2, ensure_ascii=False) + "\n"
+    if arguments.output is None:
+        print(text, end="")
+    else:
+        write_atomically(arguments.output, text)
+    return EXIT_OK
+
+
+def _keys(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.config.describe import key_table
+
+    print(key_table(), end="")
+    return EXIT_OK

@@ -1,0 +1,131 @@
+"""What is wrong with a configuration although each of its values is right, and what somebody should know before it is used."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import urlsplit
+
+from airflow_llm_provider.config.configuration import Configuration
+
+__all__ = ["Contradiction", "contradictions"]
+
+_BROKERS = ("redis", "rediss", "unix", "sentinel", "amqp", "amqps", "sqs", "sqla+postgresql")
+_SHORT = 32
+"""Characters of a secret below which the library that signs with it warns."""
+
+
+@dataclass(frozen=True)
+class Contradiction:
+    """One trouble.
+
+    Attributes:
+        key: The dotted key that should be changed.
+        message: What is wrong.
+        suggestion: What to do.
+        severity: Whether a server can still start.
+    """
+
+    key: str
+    message: str
+    suggestion: str = ""
+    severity: Literal["error", "warning"] = "error"
+
+
+def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
+    """Look for troubles.
+
+    Args:
+        configuration: What ``orchestrator.yaml`` says.
+    """
+    yield from _between_processes(configuration)
+    yield from _security(configuration)
+    tracing = configuration.observability.tracing
+    if tracing.enabled and tracing.exporter == "jaeger" and ":14268" in tracing.endpoint:
+        yield Contradiction(
+            "observability.tracing.endpoint",
+            "port 14268 is Jaeger's old collector; spans go to its OTLP port, 4318",
+            "write http://HOST:4318/v1/traces, and see to it that the port is open",
+            "warning",
+        )
+
+
+def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
+    mode = configuration.server.mode
+    if mode == "edge-worker":
+        if not configuration.edge.api_url:
+            suggestion = "write where the centre is, such as https://orchestrator.example.com"
+            yield Contradiction("edge.api_url", "the mode edge-worker needs 'edge.api_url'", suggestion)
+        return
+    if configuration.database.kind == "sqlite" and (mode != "standalone" or configuration.executor != "local"):
+        yield Contradiction(
+            "database.url",
+            f"several machines cannot share SQLite, but the mode is {mode!r} and the executor {configuration.executor!r}",
+            "write the URL of a PostgreSQL, or take the mode standalone with the executor local",
+        )
+    if "celery" in configuration.executor:
+        broker = configuration.broker
+        if broker is None:
+            yield Contradiction(
+                "execution.queue.url",
+                f"the mode {mode!r} needs a queue",
+                "write execution.queue.url, such as redis://host:6379/0, or cache.type redis with a URL",
+            )
+        elif urlsplit(broker).scheme not in _BROKERS:
+            suggestion = "write one that begins with redis:// or amqp://"
+            yield Contradiction("execution.queue.url", "the queue's URL is of no known kind", suggestion)
+    if configuration.executor == "local" and mode not in (
+        "standalone",
+        "scheduler",
+        "api",
+        "dag-processor",
+        "triggerer",
+    ):
+        yield Contradiction(
+            "execution.executor.type",
+            f"the mode {mode!r} has no tasks to take with executor type 'local'",
+            "write celery",
+        )
+
+
+def _security(configuration: Configuration) -> Iterator[Contradiction]:
+    server, authentication = configuration.server, configuration.security.authentication
+    if authentication.jwt_secret is None and server.mode != "standalone":
+        yield Contradiction(
+            "security.authentication.jwt_secret",
+            f"the mode {server.mode!r} needs 'jwt_secret': all processes sign with the same",
+            "make one with: openssl rand -base64 32",
+        )
+    elif authentication.jwt_secret is not None and len(authentication.jwt_secret.get_secret_value()) < _SHORT:
+        yield Contradiction(
+            "security.authentication.jwt_secret",
+            f"'jwt_secret' has less than {_SHORT} characters, which can be tried out",
+            "make one with: openssl rand -base64 32",
+            "warning",
+        )
+    if server.mode not in ("standalone", "edge-worker") and configuration.security.fernet_key is None:
+        yield Contradiction(
+            "security.fernet_key",
+            "'fernet_key' is made from 'jwt_secret'; connections become unreadable when that is changed",
+            "make one with: openssl rand -base64 32 | tr '+/' '-_'",
+            "warning",
+        )
+    if authentication.provider != "jwt":
+        yield Contradiction(
+            "security.authentication.provider",
+            f"the provider {authentication.provider!r} is not there in this version; people log in with a password",
+            severity="warning",
+        )
+    if not authentication.enabled and server.host not in ("127.0.0.1", "localhost", "::1"):
+        yield Contradiction(
+            "security.authentication.enabled",
+            f"whoever reaches {server.host} may do everything",
+            "enable authentication, or listen on 127.0.0.1 only",
+            "warning",
+        )
+    for name in ("cert_file", "key_file"):
+        path = getattr(server.tls, name)
+        if server.tls.enabled and not os.access(path, os.R_OK):
+            yield Contradiction(f"server.tls.{name}", f"{path} cannot be read on this machine", severity="warning")

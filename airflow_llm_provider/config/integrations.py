@@ -1,0 +1,90 @@
+"""What ``orchestrator.yaml`` says of the four services of LLM-Orchestrator: the section ``integrations``.
+
+Without an endpoint, what a service would do is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pydantic import Field
+
+from airflow_llm_provider.config.section import Duration, OptionalSecret, OptionalText, Section
+
+__all__ = ["AutoOptimizer", "Governance", "Integrations", "LLMForge", "TestBench"]
+
+
+class LLMForge(Section):
+    """The model gateway: section ``integrations.llm_forge``.
+
+    Attributes:
+        endpoint: Root of its API.
+        token: Its key; a secret.
+        api_keys: Provider to API key, for the providers that are called directly; secrets.
+        timeout: Seconds that one call of it may take; by default the step's limit.
+    """
+
+    endpoint: OptionalText = None
+    token: OptionalSecret = None
+    api_keys: Mapping[str, OptionalSecret] = Field(default_factory=dict)
+    timeout: Duration | None = None
+
+
+class TestBench(Section):
+    """The evaluation service: section ``integrations.llm_test_bench``.
+
+    Attributes:
+        endpoint: Root of its API.
+        auto_evaluate: Whether every answer of a model is evaluated.
+        timeout: Seconds that one call may take.
+    """
+
+    endpoint: OptionalText = None
+    auto_evaluate: bool = False
+    timeout: Duration = 60.0
+
+
+class AutoOptimizer(Section):
+    """The service that gets metrics and recommends: section ``integrations.llm_auto_optimizer``.
+
+    Attributes:
+        endpoint: Root of its API.
+        batch_size: Metrics that are sent together.
+        flush_interval: Seconds after which they are sent even if they are fewer.
+        timeout: Seconds that one call may take.
+    """
+
+    endpoint: OptionalText = None
+    batch_size: int = Field(default=100, ge=1)
+    flush_interval: Duration = 30.0
+    timeout: Duration = 60.0
+
+
+class Governance(Section):
+    """The policy service: section ``integrations.llm_governance``.
+
+    Attributes:
+        endpoint: Root of its API.
+        enforce_policies: Whether what a policy forbids is not done, and not only told of.
+        timeout: Seconds that one call may take.
+    """
+
+    endpoint: OptionalText = None
+    enforce_policies: bool = False
+    timeout: Duration = 60.0
+
+
+class Integrations(Section):
+    """Section ``integrations``.
+
+    Attributes:
+        llm_forge: The model gateway, and the providers' keys.
+        llm_test_bench: The evaluation service.
+        llm_auto_optimizer: The optimizer.
+        llm_governance: The policy service.
+    """
+
+    llm_forge: LLMForge = LLMForge()
+    llm_test_bench: TestBench = TestBench()
+    llm_auto_optimizer: AutoOptimizer = AutoOptimizer()
+    llm_governance: Governance = Governance()

@@ -1,0 +1,101 @@
+"""What ``orchestrator.yaml`` says of who may do what: the section ``security``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import SecretStr, model_validator
+from typing_extensions import Self
+
+from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Duration, OptionalSecret, Section
+
+__all__ = ["Audit", "Authentication", "Authorization", "Security"]
+
+
+class Authentication(Section):
+    """Who comes in: section ``security.authentication``.
+
+    Attributes:
+        enabled: Whether anybody is asked. Without it, whoever reaches the server may do everything.
+        provider: By what people and programs prove who they are.
+        jwt_secret: What tokens are signed with; a secret, and the same in all processes of one system. In the mode standalone it is
+            made and kept in the home.
+        jwt_expiry: Seconds that a login is good for.
+        admin_password: The password of the user ``admin``; a secret. By default one is made and kept in the home: where several
+            API servers are, each would make its own.
+    """
+
+    enabled: bool = True
+    provider: Literal["jwt", "oauth2", "api-key"] = "jwt"
+    jwt_secret: OptionalSecret = None
+    jwt_expiry: Duration = 86400.0
+    admin_password: OptionalSecret = None
+
+
+class Authorization(Section):
+    """Who may do what: section ``security.authorization``.
+
+    Attributes:
+        enabled: Whether there are differences.
+        policy_file: The roles, and who has which.
+    """
+
+    enabled: bool = False
+    policy_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+
+
+class Audit(Section):
+    """What is written down of who did what: section ``security.audit``.
+
+    Attributes:
+        enabled: Whether it is.
+        level: How much.
+        storage: Where.
+    """
+
+    enabled: bool = False
+    level: Literal["minimal", "standard", "full"] = "standard"
+    storage: Literal["database", "file"] = "database"
+
+
+class Security(Section):
+    """Section ``security``.
+
+    Attributes:
+        authentication: Who comes in.
+        authorization: Who may do what.
+        audit: What is written down.
+        fernet_key: What connections and variables are encrypted with in the database: 32 bytes in URL-safe base64; a secret, and
+            the same in all processes. In the mode standalone it is made and kept in the home.
+        session_key: What sessions of the pages are signed with; a secret, and the same in all API servers. Made in the mode
+            standalone.
+    """
+
+    authentication: Authentication = Authentication()
+    authorization: Authorization = Authorization()
+    audit: Audit = Audit()
+    fernet_key: OptionalSecret = None
+    session_key: OptionalSecret = None
+
+    @model_validator(mode="after")
+    def _is_a_key(self) -> Self:
+        if self.fernet_key is not None and not _is_fernet_key(self.fernet_key):
+            raise ValueError(
+                "'fernet_key' is not 32 bytes in URL-safe base64; make one with: openssl rand -base64 32 | tr '+/' '-_'"
+            )
+        return self
+
+
+def _is_fernet_key(secret: SecretStr) -> bool:
+    import base64
+    import binascii
+
+    # Several may stand there, the newest first, while old values are still encrypted with an older one.
+    for key in secret.get_secret_value().split(","):
+        try:
+            if len(base64.urlsafe_b64decode(key.strip())) != 32:
+                return False
+        except (binascii.Error, ValueError):
+            return False
+    return True

@@ -1,0 +1,151 @@
+"""What ``orchestrator.yaml`` says of the running system: its processes, where they listen, and what they serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import Self
+
+from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Duration, OptionalText, Port, Section
+
+__all__ = ["MODES", "Edge", "Mode", "Ports", "Server", "Tls", "Workflows"]
+
+Mode = Literal["standalone", "api", "scheduler", "dag-processor", "triggerer", "worker", "edge-worker"]
+
+MODES: Mapping[Mode, str] = {
+    "standalone": "everything, on this machine",
+    "api": "the API server, with the pages, and beside it the one that tasks report to",
+    "scheduler": "decides what runs next; a second one takes over when one is lost",
+    "dag-processor": "reads the workflows",
+    "triggerer": "holds what waits without a worker's slot",
+    "worker": "runs tasks that come through the queue",
+    "edge-worker": "runs tasks at another site, which it fetches over HTTP",
+}
+"""What each mode is."""
+
+
+class Ports(Section):
+    """Where the servers listen: section ``server.port``.
+
+    Attributes:
+        http: The pages and the API.
+        execution: What tasks report to, on a server of its own: a fan-out that keeps it busy then stops no page, and no page stops
+            a task. By default the next one after ``http``.
+        grpc: The gRPC API.
+    """
+
+    http: Port = 8080
+    execution: Port | None = None
+    grpc: Port = 50051
+
+    @property
+    def for_tasks(self) -> int:
+        """The port of the server that tasks report to."""
+        return self.execution or self.http + 1
+
+
+class Tls(Section):
+    """Encryption of what the servers answer: section ``server.tls``.
+
+    Attributes:
+        enabled: Whether they speak https.
+        cert_file: PEM file with the certificate and what leads to its root.
+        key_file: PEM file with its key.
+    """
+
+    enabled: bool = False
+    cert_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    key_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        if self.enabled and not (self.cert_file and self.key_file):
+            raise ValueError("'enabled: true' needs 'cert_file' and 'key_file', the PEM files of certificate and key")
+        return self
+
+
+class Server(Section):
+    """The process that ``llm-orchestrator server`` starts: section ``server``.
+
+    Attributes:
+        mode: Which one.
+        host: Address to listen on.
+        port: Ports to listen on.
+        tls: Encryption.
+        base_url: Where people reach the pages, for links; by default ``host`` and ``port.http``.
+        execution_url: Where tasks reach the server that they report to, such as a load balancer; by default ``host`` and
+            ``port.execution``.
+        behind_proxy: Whether the headers by which a proxy tells of the caller are believed.
+        workers: Processes of each API server.
+    """
+
+    mode: Mode = "standalone"
+    host: str = "127.0.0.1"
+    port: Ports = Ports()
+    tls: Tls = Tls()
+    base_url: OptionalText = None
+    execution_url: OptionalText = None
+    behind_proxy: bool = False
+    workers: int = Field(default=1, ge=1)
+
+    @property
+    def scheme(self) -> str:
+        """``https`` or ``http``."""
+        return "https" if self.tls.enabled else "http"
+
+    @property
+    def tasks_address(self) -> str:
+        """The root of the server that tasks report to."""
+        if self.execution_url:
+            return self.execution_url.rstrip("/").removesuffix("/execution")
+        if self.mode == "standalone":
+            # Only tasks of this machine report there; the certificate is for those who come from outside.
+            return f"http://127.0.0.1:{self.port.for_tasks}"
+        return self.address(self.port.for_tasks)
+
+    def address(self, port: int) -> str:
+        """Give the root of a server of this machine.
+
+        Args:
+            port: Its port.
+        """
+        # Who listens everywhere is reached here as well.
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        return f"{self.scheme}://{host}:{port}"
+
+
+class Workflows(Section):
+    """The workflow files: section ``workflows``.
+
+    Attributes:
+        folder: Where they are: Airflow's dags folder. By default ``dags`` in the home.
+        refresh_interval: Seconds between two looks for new and changed files.
+    """
+
+    folder: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    refresh_interval: Duration = 5.0
+
+
+class Edge(Section):
+    """Another site, whose workers fetch their tasks over HTTP: section ``edge``.
+
+    Attributes:
+        enabled: Whether the centre serves such workers; a step goes to them by its ``airflow: {queue: NAME}``.
+        api_url: Where a worker of the site reaches the centre, such as ``https://orchestrator.example.com``.
+        queues: Whose tasks it fetches; at the centre, which queues are the sites'.
+        name: How the worker is shown; by default the machine's name.
+        concurrency: Tasks at once of such a worker; by default ``execution.executor.worker_threads``.
+        poll_interval: Seconds between two questions for work.
+        heartbeat_interval: Seconds between two signs of life.
+    """
+
+    enabled: bool = False
+    api_url: OptionalText = None
+    queues: tuple[str, ...] = ("edge",)
+    name: OptionalText = None
+    concurrency: int | None = Field(default=None, ge=1)
+    poll_interval: Duration = 1.0
+    heartbeat_interval: Duration = 10.0
