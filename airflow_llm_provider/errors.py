@@ -87,12 +87,21 @@ class StepError(LLMProviderError):
     Attributes:
         status: The HTTP status code of the answer, if there was one.
         retry_after: Seconds that the other side asked us to wait before the next try.
+        may_have_cost: Whether the other side may have done, and charged, what it did not answer.
     """
 
-    def __init__(self, message: str, *, status: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retry_after: float | None = None,
+        may_have_cost: bool = False,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.may_have_cost = may_have_cost
 
     def is_any_of(self, names: Collection[str]) -> bool:
         """Tell whether it is of one of these classes, or of one below them.

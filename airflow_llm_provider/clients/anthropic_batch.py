@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
 from airflow_llm_provider.clients.anthropic import AnthropicClient, message_body, read_message
@@ -38,7 +38,7 @@ class AnthropicBatch(AnthropicClient):
         with self.reading():
             return str(batch["id"])
 
-    async def find(self, name: str) -> str | None:
+    async def find(self, name: str, known: Collection[str] = ()) -> str | None:
         """Give None; the arguments are those of :meth:`BatchClient.find`."""
         return None
 

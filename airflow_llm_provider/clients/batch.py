@@ -7,7 +7,7 @@ are found through the entry point group ``airflow_llm_provider.batch_clients``.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
@@ -71,11 +71,12 @@ class BatchClient(Protocol):
         """
         ...  # pragma: no cover - protocol
 
-    async def find(self, name: str) -> str | None:
-        """Find a batch that was handed in before.
+    async def find(self, name: str, known: Collection[str] = ()) -> str | None:
+        """Find a batch that was handed in before, and has not failed or been given up.
 
         Args:
             name: Its name.
+            known: Ids of batches that are not it, although they have the name.
 
         Returns:
             Its id; None when there is none among the last hundred, or the API does not keep names.

@@ -11,7 +11,9 @@ import contextlib
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, ClassVar, TypeVar
 
 from airflow_llm_provider.clients.aws import aws_access, aws_client, aws_errors, aws_secrets
@@ -73,6 +75,7 @@ class BedrockClient:
         fields = ConnectionFields(credentials.base_url, options.get("login"), credentials.api_key, options)
         access = aws_access(fields, "Bedrock")
         self._secrets = aws_secrets(access)
+        self._threads: ThreadPoolExecutor | None = None
         with self.errors():
             self._client: Any = aws_client(
                 "bedrock-runtime", access, read_seconds=READ_SECONDS, connections=CONNECTIONS
@@ -94,9 +97,22 @@ class BedrockClient:
                     f"bedrock: the answer does not have the API's form ({type(error).__name__})"
                 ) from None
 
+    async def in_thread(self, function: Callable[..., ResultT], *arguments: Any) -> ResultT:
+        """Run what blocks in a thread of this client's own: as many at once as there are connections, and nobody else waits.
+
+        Args:
+            function: What blocks.
+            arguments: Its arguments.
+        """
+        if self._threads is None:
+            self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="bedrock")
+        return await asyncio.get_running_loop().run_in_executor(self._threads, partial(function, *arguments))
+
     async def aclose(self) -> None:
         """Close the connections."""
         self._client.close()
+        if self._threads is not None:
+            self._threads.shutdown(wait=False)
 
 
 class BedrockChat(BedrockClient):
@@ -111,7 +127,7 @@ class BedrockChat(BedrockClient):
         Raises:
             StepError: The class that fits the failure.
         """
-        return await asyncio.to_thread(self._streamed if request.stream and not request.tools else self._whole, request)
+        return await self.in_thread(self._streamed if request.stream and not request.tools else self._whole, request)
 
     def _whole(self, request: ChatRequest) -> ChatResponse:
         with self.errors():
@@ -172,13 +188,13 @@ class BedrockEmbeddings(BedrockClient):
                 "embedding_types": ["float"],
                 **({} if request.dimensions is None else {"output_dimension": request.dimensions}),
             }
-            answer, tokens = await asyncio.to_thread(self._invoke, request.model, body)
+            answer, tokens = await self.in_thread(self._invoke, request.model, body)
             return EmbeddingResponse(tuple(map(vector, answer["embeddings"]["float"])), request.model, Usage(tokens))
         bodies = [
             {"inputText": text, **({} if request.dimensions is None else {"dimensions": request.dimensions})}
             for text in request.texts
         ]
-        answers = await asyncio.gather(*(asyncio.to_thread(self._invoke, request.model, body) for body in bodies))
+        answers = await asyncio.gather(*(self.in_thread(self._invoke, request.model, body) for body in bodies))
         return EmbeddingResponse(
             tuple(vector(answer["embedding"]) for answer, _ in answers),
             request.model,
@@ -214,14 +230,21 @@ def _parameters(request: ChatRequest) -> dict[str, Any]:
     }
     return {
         "modelId": request.model,
-        "messages": [
-            {"role": "user" if message.role == "tool" else message.role, "content": _blocks(message)}
-            for message in request.messages
-            if message.role != "system"
-        ],
+        "messages": _turns(request.messages),
         **{name: value for name, value in optional.items() if value},
         **request.extra,
     }
+
+
+def _turns(messages: Sequence[Message]) -> list[dict[str, Any]]:
+    """Give the conversation in the API's form, in which all results of one turn's tools are one turn."""
+    turns: list[dict[str, Any]] = []
+    for before, message in zip((None, *messages), messages, strict=False):
+        if message.role == "tool" and before is not None and before.role == "tool":
+            turns[-1]["content"].extend(_blocks(message))
+        elif message.role != "system":
+            turns.append({"role": "user" if message.role == "tool" else message.role, "content": [*_blocks(message)]})
+    return turns
 
 
 def _tools(request: ChatRequest) -> dict[str, Any] | None:

@@ -42,7 +42,10 @@ _STATUS_OF_TYPE: Mapping[str, int] = {
     "insufficient_quota": 429,
 }
 
-_TOO_LONG = ("maximum context", "prompt is too long", "too many tokens", "input is too long")
+_TOO_LONG = (
+    "maximum context", "prompt is too long", "too many tokens", "input is too long", "exceed context limit",
+    "exceeds the maximum number of tokens",
+)  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -89,7 +92,9 @@ def failure(
     text = redact(message, secrets)[:LONGEST_MESSAGE]
     wait = retry_after(headers or {})
     asked = f" (it asks for a wait of {wait:g} s)" if wait else ""
-    return error_class(f"{who} answered {status}: {text}{asked}", status=status, retry_after=wait)
+    # A gateway gives up on a server that goes on.
+    late = status in (408, 504, 524)
+    return error_class(f"{who} answered {status}: {text}{asked}", status=status, retry_after=wait, may_have_cost=late)
 
 
 def failure_in_stream(who: str, event: Mapping[str, Any], secrets: Iterable[str] = ()) -> StepError:
@@ -105,7 +110,8 @@ def failure_in_stream(who: str, event: Mapping[str, Any], secrets: Iterable[str]
     words = f"{kind} {code}".lower()
     status = next((status for word, status in _STATUS_OF_TYPE.items() if word in words), 500)
     error_class = _error_class(status, words, message.lower())
-    return error_class(f"{who} broke the stream off: {redact(message, secrets)[:LONGEST_MESSAGE]}")
+    text = redact(message, secrets)[:LONGEST_MESSAGE]
+    return error_class(f"{who} broke the stream off: {text}", may_have_cost=True)
 
 
 def is_too_long(message: str) -> bool:
@@ -157,14 +163,23 @@ def _error_class(status: int, words: str, message: str) -> type[StepError]:
     # OpenAI says it in `code`, others only in the message.
     if "context_length" in words or (status in (400, 413) and is_too_long(message)):
         return ContextLengthError
-    if "content_filter" in words or "content_policy" in words or "content filtering policy" in message:
+    if (
+        "content_filter" in words
+        or "content_policy" in words
+        or "toxic" in words
+        or "content filtering policy" in message
+    ):
         return ContentFilterError
     if status == 404:
-        return ModelNotFound if "model" in words or "model" in message else InvalidRequest
+        told = words + message
+        # Azure calls a model that it serves a deployment.
+        return ModelNotFound if "model" in told or "deployment" in told else InvalidRequest
     by_status: Mapping[int, type[StepError]] = {
         401: AuthenticationError,
         403: AuthenticationError,
         408: TimeoutError,
+        # Cohere: its classifier has stopped the answer.
+        498: ContentFilterError,
         425: ServiceUnavailable,
         429: RateLimitError,
     }
@@ -175,6 +190,9 @@ def _error_class(status: int, words: str, message: str) -> type[StepError]:
 
 
 def _error_body(body: Any, default: str) -> tuple[str, str, str]:
+    if isinstance(body, list) and body and isinstance(body[0], dict) and "error" in body[0]:
+        # Gemini's way to speak OpenAI's API.
+        body = body[0]
     error = (body.get("error") or body) if isinstance(body, dict) else body
     if isinstance(error, list) and error and isinstance(error[0], dict):
         # Weaviate tells of several.

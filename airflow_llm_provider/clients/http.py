@@ -180,7 +180,9 @@ class HttpClient:
             # A provider does not answer 200 with something else than an object; whatever stands between broke it.
             shown = redact(answer.text, self._secrets)[:80]
             raise ConnectionError(
-                f"{self.provider}: the answer is no JSON {_FORMS[form]} but {shown!r}", status=answer.status_code
+                f"{self.provider}: the answer is no JSON {_FORMS[form]} but {shown!r}",
+                status=answer.status_code,
+                may_have_cost=True,
             )
         return data
 
@@ -249,7 +251,9 @@ class HttpClient:
             yield
         except (LookupError, TypeError, AttributeError, OverflowError) as error:
             what = f"{type(error).__name__}: {redact(str(error), self._secrets)}"
-            raise ConnectionError(f"{self.provider}: the answer does not have the API's form ({what})") from None
+            raise ConnectionError(
+                f"{self.provider}: the answer does not have the API's form ({what})", may_have_cost=True
+            ) from None
 
 
 async def send(
@@ -297,8 +301,9 @@ def _transport_error(error: httpx.HTTPError, request: httpx.Request, secrets: It
     cut_off = error.__cause__ is not None and not isinstance(error.__cause__, asyncio.TimeoutError)
     if isinstance(error, httpx.ConnectTimeout) and cut_off:
         return ConnectionError(f"the connection to {where} failed ({type(error.__cause__).__name__})")
+    was_sent = not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout))
     if isinstance(error, httpx.TimeoutException):
-        return TimeoutError(f"no answer from {where} in time ({type(error).__name__})")
+        return TimeoutError(f"no answer from {where} in time ({type(error).__name__})", may_have_cost=was_sent)
     if isinstance(error, httpx.UnsupportedProtocol):
         # Path and query stay out: some URLs hold a secret there.
         return InvalidRequest(
@@ -310,7 +315,10 @@ def _transport_error(error: httpx.HTTPError, request: httpx.Request, secrets: It
         return InvalidRequest(
             f"the request to {where} cannot be sent; a header holds a line end or another control character"
         )
-    return ConnectionError(f"the connection to {where} failed ({type(error).__name__}: {redact(str(error), secrets)})")
+    return ConnectionError(
+        f"the connection to {where} failed ({type(error).__name__}: {redact(str(error), secrets)})",
+        may_have_cost=was_sent,
+    )
 
 
 def _object(line: str) -> dict[str, Any]:
@@ -359,7 +367,9 @@ async def events(answer: httpx.Response, secrets: Iterable[str] = ()) -> AsyncIt
     except httpx.HTTPError as error:
         raise _transport_error(error, answer.request, secrets) from None
     except ValueError:
-        raise ConnectionError(f"{answer.request.url.host} sent an event that is no JSON object") from None
+        raise ConnectionError(
+            f"{answer.request.url.host} sent an event that is no JSON object", may_have_cost=True
+        ) from None
 
 
 def error_from_answer(answer: httpx.Response, *, secrets: Iterable[str] = ()) -> StepError:

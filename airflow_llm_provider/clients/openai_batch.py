@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Collection, Mapping
 from typing import Any
 
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse
@@ -16,6 +16,9 @@ __all__ = ["OpenAIBatch"]
 
 MOST_REQUESTS = 50_000
 MOST_BYTES = 200_000_000
+
+_DEAD = frozenset({"failed", "expired", "cancelling", "cancelled"})
+"""States of a batch that nothing more comes of."""
 
 _ENDPOINT = "/v1/chat/completions"
 
@@ -58,12 +61,13 @@ class OpenAIBatch(OpenAIClient):
         with self.reading():
             return str(batch["id"])
 
-    async def find(self, name: str) -> str | None:
+    async def find(self, name: str, known: Collection[str] = ()) -> str | None:
         """Find a batch by its name; the arguments and errors are those of :meth:`BatchClient.find`."""
         told = await self.call("GET", "/batches", params={"limit": 100})
         with self.reading():
             for batch in told["data"]:
-                if (batch.get("metadata") or {}).get("name") == name[:512]:
+                is_dead = batch.get("status") in _DEAD or batch["id"] in known
+                if (batch.get("metadata") or {}).get("name") == name[:512] and not is_dead:
                     return str(batch["id"])
         return None
 

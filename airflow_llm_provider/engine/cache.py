@@ -72,6 +72,10 @@ class MemoryCache:
         """Nothing is open."""
 
 
+POOL_SECONDS = 30
+"""How long a call waits for a connection to Redis."""
+
+
 def redis_client(url: str, pool_size: int) -> Any:
     """Make a client of Redis.
 
@@ -87,9 +91,16 @@ def redis_client(url: str, pool_size: int) -> Any:
     except ImportError:
         raise ConfigurationError("'cache.type: redis' needs a client; install airflow-llm-provider[redis]") from None
     try:
-        return redis.asyncio.Redis.from_url(
-            url, max_connections=pool_size, decode_responses=True, socket_timeout=5, socket_connect_timeout=5
+        # Whoever comes when all connections are in use waits for one.
+        pool = redis.asyncio.BlockingConnectionPool.from_url(
+            url,
+            max_connections=pool_size,
+            timeout=POOL_SECONDS,
+            decode_responses=True,
+            socket_timeout=5,
+            socket_connect_timeout=5,
         )
+        return redis.asyncio.Redis.from_pool(pool)
     except ValueError:
         # The library's text has the URL, which may hold a password.
         raise ConfigurationError("'cache.url' is no URL of a Redis, such as redis://localhost:6379") from None

@@ -78,7 +78,8 @@ def retrying(
     def wait(state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome else None
         if isinstance(error, StepError) and error.retry_after is not None:
-            return error.retry_after
+            # Many are told the same; a little later than asked, they do not come back at once.
+            return error.retry_after + (random.uniform(0, min(1.0, error.retry_after / 10)) if retry.jitter else 0.0)
         delay = retry.delay(tried + state.attempt_number)
         return random.uniform(delay / 2, delay) if retry.jitter else delay
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import copy
 import logging
@@ -46,6 +47,9 @@ __all__ = [
 ]
 
 _log = logging.getLogger(__name__)
+
+BOOKED_EVERY = 1.0
+"""Seconds between two times that what was spent is written down; a killed process leaves no more out."""
 
 CredentialsLookup = Callable[[str, "str | None"], Credentials]
 """Provider or vector store, and connection id (None: the default one), to credentials."""
@@ -113,6 +117,7 @@ class _Shared:
     traffic: Traffic | None = None
     ledger: Ledger | None = None
     spent: dict[tuple[str, str], Counter[str]] = field(default_factory=dict)
+    booking: asyncio.Task[None] | None = None
 
     async def aclose(self) -> None:
         """Close what is open; it may be opened again."""
@@ -310,7 +315,9 @@ class Runtime:
             return contextlib.nullcontext(Call(tokens))
         if self._shared.traffic is None:
             settings = self.settings
-            self._shared.traffic = Traffic(self._shared_state(), settings.circuit_breaker, settings.rate_limits)
+            self._shared.traffic = Traffic(
+                self._shared_state(), settings.circuit_breaker, settings.rate_limits, self.longest_wait
+            )
         return self._shared.traffic.call(provider, model, place or "", tokens)
 
     def ledger(self) -> Ledger | None:
@@ -324,11 +331,11 @@ class Runtime:
         if self._shared.ledger is None:
             from airflow_llm_provider.engine.spending import Ledger
 
-            self._shared.ledger = Ledger(self._shared_state(), self.settings.budgets)
+            self._shared.ledger = Ledger(self._shared_state(), self.settings.budgets, self.longest_wait)
         return self._shared.ledger
 
     def spent(self, payer: Payer, provider: str, usage: Usage, cost_usd: float | None) -> None:
-        """Note what a call has cost, for the accounts of its workflow and its run; written down when the runtime is closed.
+        """Note what a call has cost, for the accounts of its workflow and its run; written down a moment later.
 
         Args:
             payer: On whose account it is.
@@ -346,6 +353,14 @@ class Runtime:
             "without_price": cost_usd is None,
         }
         self._shared.spent.setdefault((payer.workflow, payer.run_id), Counter()).update(amounts)
+        if self._shared.booking is None:
+            # Written down every so often, so that a killed process leaves little out; not with every call, which would cost more.
+            self._shared.booking = asyncio.create_task(self._book_soon())
+
+    async def _book_soon(self) -> None:
+        await asyncio.sleep(BOOKED_EVERY)
+        self._shared.booking = None
+        await self._book()
 
     async def _book(self) -> None:
         """Write down what was spent."""
@@ -411,5 +426,8 @@ class Runtime:
             for client in clients.values():
                 await client.aclose()
             clients.clear()
+        if self._shared.booking is not None:
+            self._shared.booking.cancel()
+            self._shared.booking = None
         await self._book()
         await self._shared.aclose()

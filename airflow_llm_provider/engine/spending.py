@@ -8,6 +8,7 @@ killed, counts as spent after :data:`HELD_SECONDS`.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 import uuid
@@ -18,12 +19,14 @@ from typing import Any, Literal, TypeVar
 
 from airflow_llm_provider.config.money import Budget
 from airflow_llm_provider.engine.sharing import Change, SharedState
-from airflow_llm_provider.errors import BudgetExceeded, ServiceUnavailable
+from airflow_llm_provider.errors import BudgetExceeded, Postponed, ServiceUnavailable
 from airflow_llm_provider.workflow.model import Workflow
 
 __all__ = ["Account", "Ledger", "Payer", "Taken"]
 
 ResultT = TypeVar("ResultT")
+
+_log = logging.getLogger(__name__)
 
 HELD_SECONDS = 900.0
 """How long a call may be under way; what it has taken counts as spent then."""
@@ -33,6 +36,12 @@ DAYS_KEPT = 62
 
 WARN_AT = 0.9
 """Part of a budget that is told of when it is spent."""
+
+LOUD_AFTER = 2.0
+"""Seconds after which a wait for others is told of."""
+
+_SETTLED = 1000
+"""Batches whose settlement an account remembers."""
 
 _DAY = 86400
 _KEPT = {"run": 30 * _DAY, "day": 3 * _DAY, "month": 70 * _DAY, "total": 3650 * _DAY}
@@ -55,6 +64,11 @@ class Payer:
     team: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def run(self) -> str:
+        """The run, told from those of other workflows, which may have the same id."""
+        return f"{self.workflow}:{self.run_id}"
+
     @classmethod
     def of(cls, workflow: Workflow, run_id: str) -> Payer:
         """Give the payer of a run.
@@ -76,7 +90,7 @@ class Account:
         budget: The budget.
         spent: USD that are spent.
         held: USD that calls under way may cost.
-        approved: Ids of the runs that may spend more.
+        approved: The runs that may spend more, as :attr:`Payer.run`.
     """
 
     budget: Budget
@@ -114,11 +128,13 @@ class Ledger:
 
     Attributes:
         asking: Held by the call of this process that asks a person for more; the others wait for what is said.
+        longest_wait: Seconds that a call may wait in this process for others to give money back; None for as long as it takes.
     """
 
-    def __init__(self, state: SharedState, budgets: Sequence[Budget]) -> None:
+    def __init__(self, state: SharedState, budgets: Sequence[Budget], longest_wait: float | None = None) -> None:
         self._state = state
         self._budgets = budgets
+        self._longest_wait = longest_wait
         self.asking = asyncio.Lock()
 
     async def take(self, payer: Payer, usd: float, *, beyond: Collection[str] = ()) -> Taken:
@@ -131,32 +147,51 @@ class Ledger:
 
         Raises:
             BudgetExceeded: There is not enough left of a budget.
+            Postponed: Calls under way hold what is left for longer than a call may wait here.
             ServiceUnavailable: The ledger cannot be reached.
         """
-        taken = Taken(uuid.uuid4().hex, usd, ())
-        for budget in self._budgets:
-            if not budget.fits(payer.workflow, payer.team, payer.labels):
-                continue
-            key = _key(budget, payer)
-            soft = budget.on_exceeded == "warn" or budget.title in beyond
-            try:
+        fitting = [budget for budget in self._budgets if budget.fits(payer.workflow, payer.team, payer.labels)]
+        taken = Taken(uuid.uuid4().hex, usd, tuple((budget, _key(budget, payer)) for budget in fitting))
+        try:
+            for budget, key in taken.accounts:
+                soft = budget.on_exceeded == "warn" or budget.title in beyond
                 await self._take(budget, key, taken, payer, soft=soft)
-            except BaseException:
-                await self.settle(taken, 0.0)
-                raise
-            taken = Taken(taken.id, usd, (*taken.accounts, (budget, key)))
+        except BaseException:
+            await asyncio.shield(self._give_up(taken))
+            raise
         return taken
 
     async def _take(self, budget: Budget, key: str, taken: Taken, payer: Payer, *, soft: bool) -> None:
-        wait = 0.05
+        wait, since = 0.05, time.monotonic()
         while True:
-            outcome, spent = await self._change(budget, key, _taking(budget, taken, payer, soft=soft))
+            change = asyncio.ensure_future(self._change(budget, key, _taking(budget, taken, payer, soft=soft)))
+            try:
+                outcome, spent = await asyncio.shield(change)
+            except asyncio.CancelledError:
+                # It goes on in its thread; only when it has ended can it be undone.
+                await asyncio.wait([change])
+                raise
             if outcome == "taken":
                 return
             if outcome == "exceeded":
                 raise BudgetExceeded(budget.title, budget.limit_usd, spent, taken.usd)
+            waited = time.monotonic() - since
+            if self._longest_wait is not None and waited > self._longest_wait:
+                raise Postponed(
+                    f"calls under way hold what is left of the budget {budget.title!r}", retry_after=self._longest_wait
+                )
+            if wait == 1.0 and waited < LOUD_AFTER + 1.0:
+                _log.info("waiting for calls under way that hold what is left of the budget %r", budget.title)
             await asyncio.sleep(random.uniform(wait / 2, wait))
             wait = min(wait * 2, 1.0)
+
+    async def _give_up(self, taken: Taken) -> None:
+        def change(state: dict[str, Any], now: float) -> tuple[dict[str, Any], None]:
+            held = {call: part for call, part in state.get("held", {}).items() if call != taken.id}
+            return ({**state, "held": held} if len(held) < len(state.get("held", {})) else state), None
+
+        for budget, key in taken.accounts:
+            await self._change(budget, key, change)
 
     async def settle(self, taken: Taken, usd: float) -> list[str]:
         """Enter what a call has cost.
@@ -180,23 +215,30 @@ class Ledger:
                     break
         return told
 
-    async def adjust(self, payer: Payer, usd: float) -> None:
-        """Correct what is spent.
+    async def give_back(self, accounts: Sequence[str], usd: float, reference: str) -> None:
+        """Give back what was spent from accounts and not needed, once however often it is done.
 
         Args:
-            payer: On whose account.
-            usd: What is spent more, or less when it is below 0.
+            accounts: Keys of the accounts that it was taken from, as :class:`Taken` has them: those of the time it was taken at.
+            usd: How much, from each; below 0 what was spent more.
+            reference: What it was spent for, told from all else.
 
         Raises:
             ServiceUnavailable: The ledger cannot be reached.
         """
 
         def change(state: dict[str, Any], now: float) -> tuple[dict[str, Any], None]:
-            return {**state, "spent": state.get("spent", 0.0) + usd}, None
+            settled = state.get("settled", [])
+            if reference in settled:
+                return state, None
+            return {**state, "spent": state.get("spent", 0.0) - usd, "settled": [*settled, reference][-_SETTLED:]}, None
 
-        for budget in self._budgets:
-            if budget.fits(payer.workflow, payer.team, payer.labels):
-                await self._change(budget, _key(budget, payer), change)
+        budgets = {budget.title: budget for budget in self._budgets}
+        for key in accounts:
+            budget = next((budgets[title] for title in budgets if key.startswith(f"budget:{title}:")), None)
+            # One that is no longer configured limits nothing.
+            if budget is not None:
+                await self._change(budget, key, change)
 
     async def approve(self, budget: Budget, payer: Payer) -> None:
         """Let a run spend more than a budget has.
@@ -207,7 +249,7 @@ class Ledger:
         """
 
         def change(state: dict[str, Any], now: float) -> tuple[dict[str, Any], None]:
-            approved = [*state.get("approved", []), payer.run_id]
+            approved = [*state.get("approved", []), payer.run]
             return {**state, "title": budget.title, "whose": _whose(budget, payer), "approved": approved}, None
 
         await self._change(budget, _key(budget, payer), change)
@@ -325,7 +367,7 @@ def _taking(
 ) -> Change[tuple[Literal["taken", "busy", "exceeded"], float]]:
     def change(state: dict[str, Any], now: float) -> tuple[dict[str, Any], tuple[Any, float]]:
         spent, held = _standing(state, now)
-        if not soft and payer.run_id not in state.get("approved", ()):
+        if not soft and payer.run not in state.get("approved", ()):
             if spent + taken.usd > budget.limit_usd:
                 return state, ("exceeded", spent)
             if spent + taken.usd + sum(usd for usd, _ in held.values()) > budget.limit_usd:

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from airflow_llm_provider.accounting.usage import StepUsage
 from airflow_llm_provider.clients.failures import knowing
+from airflow_llm_provider.engine.cut_off import cut_offs
 from airflow_llm_provider.engine.executor import Executor, StepContext, find_executor
 from airflow_llm_provider.engine.masking import hide
 from airflow_llm_provider.engine.meter import Meter
@@ -176,7 +177,8 @@ async def _run(
     except Exception as error:
         failure = error
         if isinstance(error, Postponed):
-            postponed = error.retry_after
+            # The try that would have begun has not.
+            postponed, attempts = error.retry_after, max(tried, attempts - 1)
     result = StepResult(
         step.id,
         state="completed" if failure is None else "failed",
@@ -238,10 +240,13 @@ async def _one_try(
     executor: Executor[Any], inputs: Any, context: StepContext, timeout: float | None
 ) -> Mapping[str, Any]:
     started = time.monotonic()
-    try:
-        return await asyncio.wait_for(executor.run(inputs, context), timeout)
-    except asyncio.TimeoutError as error:
-        # Since Python 3.11 this is also what a socket raises, long before our own limit.
-        if timeout is None or time.monotonic() - started < timeout:
-            raise TimeoutError(str(error) or "something that the step waited for took too long") from error
-        raise TimeoutError(f"one try took longer than {timeout:g} s") from None
+    with cut_offs() as cut:
+        try:
+            return await asyncio.wait_for(executor.run(inputs, context), timeout)
+        except asyncio.TimeoutError as error:
+            # Since Python 3.11 this is also what a socket raises, long before our own limit.
+            if timeout is None or time.monotonic() - started < timeout:
+                raise TimeoutError(str(error) or "something that the step waited for took too long") from error
+            for was_too_slow in cut:
+                await was_too_slow()
+            raise TimeoutError(f"one try took longer than {timeout:g} s") from None

@@ -1,8 +1,9 @@
 """Who may ask a provider now: the circuit breaker and the rate limits, which all processes share.
 
 A model that has failed several times in a row is left alone for a while (open); then one call tries whether it is back
-(half-open), and its end closes the circuit or opens it again. A rate limit is a line of slots: each call takes the next free one
-and waits for it, so that calls start in the order in which they came, and never all at once.
+(half-open) while the others wait for what it finds out, and its end closes the circuit or opens it again. A rate limit is a line of
+slots: each call takes the next free one and waits for it, so that calls start in the order in which they came, and never all at
+once; whoever gives up leaves the line.
 """
 
 from __future__ import annotations
@@ -10,14 +11,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from airflow_llm_provider.config.resilience import CircuitBreaker, RateLimit
+from airflow_llm_provider.engine.cut_off import note_cut_off
 from airflow_llm_provider.engine.sharing import Change, SharedState
-from airflow_llm_provider.errors import CircuitOpen, ConnectionError, ServiceUnavailable, StepError, TimeoutError
+from airflow_llm_provider.errors import (
+    CircuitOpen,
+    ConnectionError,
+    Postponed,
+    ServiceUnavailable,
+    StepError,
+    TimeoutError,
+)
 
 __all__ = ["Call", "Traffic"]
 
@@ -30,6 +40,12 @@ OUTAGES = (ConnectionError, ServiceUnavailable, TimeoutError)
 
 TRUSTED_SECONDS = 0.5
 """How long a closed circuit is taken for closed without looking."""
+
+PROBE_SECONDS = 30.0
+"""How long a call waits for what the one finds out that tries whether a model is back."""
+
+SPREAD = 0.1
+"""Part of a wait by which the calls that a circuit holds back come later than they could, so that they do not come at once."""
 
 BURST = 0.1
 """Part of a minute's limit that may be used at once; the rest is spread over the minute, so that no minute has more in all."""
@@ -53,12 +69,20 @@ class Traffic:
         state: What all processes share.
         breaker: When a model is left alone.
         limits: How often models may be asked.
+        longest_wait: Seconds that a call may wait in line in this process; None for as long as it takes.
     """
 
-    def __init__(self, state: SharedState, breaker: CircuitBreaker, limits: Sequence[RateLimit]) -> None:
+    def __init__(
+        self,
+        state: SharedState,
+        breaker: CircuitBreaker,
+        limits: Sequence[RateLimit],
+        longest_wait: float | None = None,
+    ) -> None:
         self._state = state
         self._breaker = breaker
         self._limits = limits
+        self._longest_wait = longest_wait
         self._healthy_until: dict[str, float] = {}
 
     @contextlib.asynccontextmanager
@@ -73,6 +97,7 @@ class Traffic:
 
         Raises:
             CircuitOpen: The model has failed again and again, and is left alone.
+            Postponed: The line is longer than a call may wait here.
         """
         call = Call(tokens)
         limits = [limit for limit in self._limits if limit.fits(provider, model, connection)]
@@ -85,6 +110,10 @@ class Traffic:
             # An answer of any kind shows that the model is there.
             await self._ended(key, well=not isinstance(error, OUTAGES))
             raise
+        except asyncio.CancelledError:
+            # Whether the model was too slow, or the run is over, is known to whoever cut the call off.
+            note_cut_off(lambda: self._ended(key, well=False))
+            raise
         await self._ended(key, well=True)
         if call.tokens != tokens:
             await self._settle(limits, call.tokens - tokens)
@@ -96,14 +125,20 @@ class Traffic:
     async def _enter(self, key: str, model: str) -> None:
         if not self._breaker.enabled or self._healthy_until.get(key, 0) > time.monotonic():
             return
-        unknown: tuple[float | None, int] = (None, 0)
-        remaining, failures = await self._change(key, _entering(self._breaker), unknown)
-        if remaining is not None:
-            raise CircuitOpen(
-                f"{model} has failed {failures} times in a row, and is asked again in {remaining:.0f} s",
-                retry_after=remaining,
-            )
-        if not failures:
+        patient_until, pause = time.monotonic() + PROBE_SECONDS, 0.05
+        while True:
+            entry = await self._change(key, _entering(self._breaker), _Entry())
+            if entry.wait is None:
+                break
+            if not entry.is_probed or time.monotonic() > patient_until:
+                wait = entry.wait * (1 + random.uniform(0, SPREAD))
+                raise CircuitOpen(
+                    f"{model} has failed {entry.failures} times in a row, and is asked again in {wait:.0f} s",
+                    retry_after=wait,
+                )
+            await asyncio.sleep(random.uniform(pause / 2, pause))
+            pause = min(pause * 2, 1.0)
+        if not entry.failures:
             self._healthy_until[key] = time.monotonic() + TRUSTED_SECONDS
 
     async def _ended(self, key: str, *, well: bool) -> None:
@@ -113,11 +148,24 @@ class Traffic:
         await self._change(key, _ending(self._breaker, well=well), None)
 
     async def _wait(self, limits: Sequence[RateLimit], tokens: int) -> None:
-        waits = [0.0]
-        for limit in limits:
-            for what, most, cost in _budgets(limit, tokens):
-                waits.append(await self._change(f"limit:{limit.name}:{what}", _reserving(most, cost), 0.0))
-        await asyncio.sleep(max(waits))
+        places = (
+            (f"limit:{limit.name}:{what}", most, cost)
+            for limit in limits
+            for what, most, cost in _budgets(limit, tokens)
+        )
+        wait = 0.0
+        taken: list[tuple[str, float, float]] = []
+        try:
+            for key, most, cost in places:
+                taken.append((key, most, cost))
+                wait = max(wait, await self._change(key, _reserving(most, cost), 0.0))
+            if self._longest_wait is not None and wait > self._longest_wait:
+                raise Postponed(f"the rate limits let it begin in {wait:.0f} s", retry_after=wait)
+            await asyncio.sleep(wait)
+        except BaseException:
+            for key, most, cost in taken:
+                await asyncio.shield(self._change(key, _settling(most, -cost), None))
+            raise
 
     async def _settle(self, limits: Sequence[RateLimit], more: int) -> None:
         """Charge what a call has used more than was thought, or give back what it has not used."""
@@ -140,17 +188,28 @@ def _budgets(limit: RateLimit, tokens: int) -> list[tuple[str, float, float]]:
     return [(what, most, cost) for what, most, cost in budgets if most is not None]
 
 
-def _entering(breaker: CircuitBreaker) -> Change[tuple[float | None, int]]:
-    """Make the change of a call that wants to begin; gives the seconds to wait, or None, and the failures so far."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Whether a call may begin: seconds to wait, or None; the failures so far; and whether another call is trying it."""
 
-    def change(state: dict[str, Any], now: float) -> tuple[dict[str, Any], tuple[float | None, int]]:
-        failures, until = state.get("failures", 0), state.get("open_until")
+    wait: float | None = None
+    failures: int = 0
+    is_probed: bool = False
+
+
+def _entering(breaker: CircuitBreaker) -> Change[_Entry]:
+    """Make the change of a call that wants to begin."""
+
+    def change(state: dict[str, Any], now: float) -> tuple[dict[str, Any], _Entry]:
+        failures, until, probed = state.get("failures", 0), state.get("open_until"), state.get("probed_until", 0.0)
         if until is None:
-            return state, (None, failures)
+            return state, _Entry(None, failures)
         if now < until:
-            return state, (until - now, failures)
-        # This one tries it; the others wait for what it finds out.
-        return {**state, "open_until": now + breaker.timeout}, (None, failures)
+            return state, _Entry(until - now, failures)
+        if now < probed:
+            return state, _Entry(min(probed - now, PROBE_SECONDS), failures, is_probed=True)
+        # This one tries it; the others wait for what it finds out, unless its process is gone.
+        return {**state, "probed_until": now + breaker.timeout}, _Entry(None, failures)
 
     return change
 
@@ -184,7 +243,7 @@ def _reserving(most: float, cost: float) -> Change[float]:
     return change
 
 
-def _settling(most: float, more: int) -> Change[None]:
+def _settling(most: float, more: float) -> Change[None]:
     rate = most * (1 - BURST) / 60
 
     def change(state: dict[str, Any], now: float) -> tuple[dict[str, Any], None]:

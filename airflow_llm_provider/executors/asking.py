@@ -57,6 +57,7 @@ class Asked:
         latency_ms: Milliseconds from request to complete answer.
         provider: Who answered.
         cached: Whether it was an answer to somebody else.
+        asked: Who was asked: provider, model, connection and address, as text.
     """
 
     answer: ChatResponse
@@ -64,6 +65,7 @@ class Asked:
     latency_ms: float
     provider: str
     cached: bool = False
+    asked: str = ""
 
 
 async def ask(
@@ -111,10 +113,17 @@ async def ask(
             answer = await client.chat(_to(chosen.model, request))
             latency_ms = (time.perf_counter() - started) * 1000
             call.tokens = answer.usage.total_tokens
-        cost = payment.cost_usd = runtime.price(provider, chosen.model, answer.usage)
+        # Who does not count may charge all the same.
+        counted = bool(answer.usage.total_tokens)
+        cost = payment.cost_usd = runtime.price(provider, chosen.model, answer.usage) if counted else None
         context.meter.spent(answer.model, answer.usage, cost, latency_ms)
         runtime.spent(context.scope.payer, provider, answer.usage, cost)
-    return Asked(answer, cost, latency_ms, provider)
+    return Asked(answer, cost, latency_ms, provider, asked=_place(provider, chosen))
+
+
+def _place(provider: str, model: ModelPlace) -> str:
+    """Tell a model from others, and from itself elsewhere."""
+    return to_json([provider, model.model, model.connection, model.base_url])
 
 
 def _to(model: str, request: ChatRequest) -> ChatRequest:
@@ -123,7 +132,7 @@ def _to(model: str, request: ChatRequest) -> ChatRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
+class _Keeper:
     """Where an answer is kept.
 
     Attributes:
@@ -151,16 +160,17 @@ class Remembered:
 
     def __init__(self, context: StepContext, model: Answerer, request: ChatRequest, ttl: float | None) -> None:
         self._context = context
-        self._places: list[_Place] = []
+        self._first = _place(context.runtime.provider(model.provider), model)
+        self._places: list[_Keeper] = []
         checkpoint, cache = context.runtime.checkpoint, None if ttl is None else context.runtime.cache()
         if checkpoint is None and cache is None:
             return
         asked = [context.runtime.provider(model.provider), model.connection, model.base_url, asdict(request)]
         key = hashlib.sha256(to_json(asked).encode()).hexdigest()
         if checkpoint is not None:
-            self._places.append(_Place(checkpoint, f"{context.step.id}:{key[:32]}", 0, paid=True))
+            self._places.append(_Keeper(checkpoint, f"{context.step.id}:{key[:32]}", 0, paid=True))
         if cache is not None and ttl is not None:
-            self._places.append(_Place(cache, key, ttl, paid=False))
+            self._places.append(_Keeper(cache, key, ttl, paid=False))
 
     async def find(self) -> Asked | None:
         """Give the answer, if there is one; one that this step has paid for is entered in its account again."""
@@ -192,6 +202,9 @@ class Remembered:
         """
         kept = to_json(hide(from_json(to_json(asdict(asked))), self._context.secrets)) if self._places else ""
         for place in self._places:
+            if not place.paid and asked.asked != self._first:
+                # Whoever asks the same of that model wants its answer, and not that of one in its place.
+                continue
             try:
                 await place.cache.put(place.key, kept, place.ttl)
             except Exception as error:

@@ -8,8 +8,10 @@ only to know the batches that were handed in (:class:`HandedIn`).
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -23,7 +25,7 @@ from airflow_llm_provider.config.money import ModelPlace
 from airflow_llm_provider.engine.executor import StepContext
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.spending import Payer
-from airflow_llm_provider.errors import InvalidRequest, ServiceUnavailable, StepError
+from airflow_llm_provider.errors import InvalidRequest, RateLimitError, ServiceUnavailable, StepError
 from airflow_llm_provider.executors.paying import LONGEST_ANSWER, pay_ahead
 from airflow_llm_provider.workflow.model import Retry, Step
 from airflow_llm_provider.workflow.values import to_json
@@ -47,6 +49,7 @@ class HandedIn:
         attempt: In which try of the task.
         questions: How many are in it.
         usd: What was taken from budgets for it.
+        accounts: The accounts that it was taken from.
         accounted: Whether what it did cost has been entered, and the rest given back.
     """
 
@@ -57,6 +60,7 @@ class HandedIn:
     attempt: int
     questions: int = 0
     usd: float = 0.0
+    accounts: tuple[str, ...] = ()
     accounted: bool = False
 
 
@@ -70,7 +74,9 @@ class Batching:
         payer: On whose account the questions are.
 
     Attributes:
-        overpaid: USD that were taken from budgets for batches that are not accounted for yet, and not needed.
+        overpaid: The batches that have ended and are not accounted for yet, each with the USD that were taken from budgets for it
+            and not needed.
+        refused: Why the batch of this try was refused as a whole; None when it was not.
     """
 
     def __init__(self, runtime: Runtime, attempt: int, name: str, payer: Payer) -> None:
@@ -83,7 +89,8 @@ class Batching:
         self._answers: dict[str, ChatResponse | StepError] = {}
         self._aside: dict[str, ChatRequest] = {}
         self._lost = False
-        self.overpaid = 0.0
+        self.overpaid: list[tuple[HandedIn, float]] = []
+        self.refused: StepError | None = None
 
     async def read(self, batches: Iterable[HandedIn]) -> HandedIn | None:
         """Read the answers of batches.
@@ -97,34 +104,37 @@ class Batching:
         Raises:
             StepError: A batch cannot be looked up.
         """
+        self.overpaid, self.refused = [], None
         for batch in batches:
             self._place = (batch.provider, batch.connection, batch.base_url)
             async with self._client() as client:
                 status = await client.status(batch.id)
                 if status.state == "running":
                     return batch
+                is_own = batch.attempt == self._attempt
                 if status.state == "failed":
-                    self._failed(batch, status.error)
+                    self._account(batch, ())
+                    self.refused = _refused(batch, status.error) if is_own else self.refused
                     continue
-                is_own, told = batch.attempt == self._attempt, 0
-                async for question, answer in client.results(batch.id):
-                    told += 1
-                    if isinstance(answer, ChatResponse) or is_own:
-                        self._answers[question] = answer
-                    if isinstance(answer, ChatResponse) and not batch.accounted:
-                        cost = self._price(batch.provider, answer.model, answer.usage)
-                        self.overpaid -= cost or 0.0
-                        self._runtime.spent(self._payer, batch.provider, answer.usage, cost)
-                if not batch.accounted:
-                    self.overpaid += batch.usd
-                if is_own:
-                    # One that has expired, or was given up, need not tell of all its questions.
-                    self._lost = self._lost or told < batch.questions
+                # Nothing is entered before all is read: what breaks off is read again.
+                told = [result async for result in client.results(batch.id)]
+            answers = [answer for _, answer in told if isinstance(answer, ChatResponse)]
+            self._answers.update((key, answer) for key, answer in told if isinstance(answer, ChatResponse) or is_own)
+            self._account(batch, answers)
+            if is_own:
+                # One that has expired, or was given up, need not tell of all its questions.
+                self._lost = self._lost or len(told) < batch.questions
         return None
 
-    def _failed(self, batch: HandedIn, reason: str | None) -> None:
-        if batch.attempt == self._attempt:
-            raise InvalidRequest(f"{batch.provider} refused the batch {batch.id}: {reason or 'no reason given'}")
+    def _account(self, batch: HandedIn, answers: Iterable[ChatResponse]) -> None:
+        if batch.accounted:
+            return
+        left = batch.usd
+        for answer in answers:
+            cost = self._price(batch.provider, answer.model, answer.usage)
+            left -= cost or 0.0
+            self._runtime.spent(self._payer, batch.provider, answer.usage, cost)
+        self.overpaid.append((batch, left))
 
     async def __call__(self, place: ModelPlace, request: ChatRequest) -> tuple[ChatResponse, float] | None:
         """Answer a question.
@@ -162,28 +172,41 @@ class Batching:
         self._given.add(question)
         return answer, price
 
-    async def hand_in(self, context: StepContext, *, look_first: bool) -> HandedIn:
+    async def hand_in(self, context: StepContext, *, look_first: bool, known: Collection[str] = ()) -> HandedIn:
         """Hand in what was put aside, and take from the budgets what it may cost.
 
         Args:
             context: The step.
             look_first: Whether it may be handed in already, by a process that was killed before it could say so.
+            known: Ids of the batches that were handed in before.
 
         Raises:
             StepError: What went wrong.
         """
         assert self._place is not None
         provider, connection, base_url = self._place
-        aside, self._aside = self._aside, {}
+        aside = dict(self._aside)
         name = f"{self._name} {hashlib.sha256(' '.join(sorted(aside)).encode()).hexdigest()[:32]}"
         async with self._client() as client:
-            batch_id = await client.find(name) if look_first else None
+            batch_id = await client.find(name, known) if look_first else None
             usd = sum(self._most(provider, request) for request in aside.values())
-            if batch_id is None:
-                await pay_ahead(context, usd)
-                batch_id = await client.submit(aside, name)
+            if batch_id is not None:
+                # Whoever handed it in had paid; from which accounts, only a process that is gone knows.
+                paid = HandedIn(batch_id, provider, connection, base_url, self._attempt, len(aside))
+            else:
+                accounts = await pay_ahead(context, usd)
+                try:
+                    batch_id = await client.submit(aside, name)
+                except BaseException as error:
+                    if accounts and not getattr(error, "may_have_cost", False):
+                        ledger = self._runtime.ledger()
+                        assert ledger is not None
+                        await asyncio.shield(ledger.give_back(accounts, usd, f"{name} {time.time_ns()}"))
+                    raise
+                paid = HandedIn(batch_id, provider, connection, base_url, self._attempt, len(aside), usd, accounts)
+        self._aside.clear()
         context.say(f"{len(aside)} questions are handed in to {provider} as batch {batch_id}")
-        return HandedIn(batch_id, provider, connection, base_url, self._attempt, len(aside), usd)
+        return paid
 
     def _most(self, provider: str, request: ChatRequest) -> float:
         usage = Usage(count_tokens(request.messages), request.max_tokens or LONGEST_ANSWER)
@@ -201,6 +224,13 @@ class Batching:
             yield client
         finally:
             await client.aclose()
+
+
+def _refused(batch: HandedIn, reason: str | None) -> StepError:
+    message = f"{batch.provider} refused the batch {batch.id}: {reason or 'no reason given'}"
+    # OpenAI bounds what waits in batches at once; that passes.
+    passes = reason is not None and "token limit" in reason.lower()
+    return RateLimitError(message) if passes else InvalidRequest(message)
 
 
 def _check_address(url: str | None) -> None:

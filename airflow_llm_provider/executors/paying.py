@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
@@ -55,30 +56,36 @@ async def paying(
     payment, taken = await _afford(context, ledger, model, usage, may_downgrade=may_downgrade)
     try:
         yield payment
-    except StepError:
-        await ledger.settle(taken, 0.0)
+    except BaseException as error:
+        # A call that was cut off may have been answered, and counts as what it was thought to cost.
+        free = isinstance(error, StepError) and not error.may_have_cost
+        await asyncio.shield(ledger.settle(taken, 0.0 if free else taken.usd))
         raise
-    # A call that is cut off in any other way may have been answered, and counts as what it was thought to cost.
     for told in await ledger.settle(taken, taken.usd if payment.cost_usd is None else payment.cost_usd):
         context.say(told)
 
 
-async def pay_ahead(context: StepContext, usd: float) -> None:
-    """Take what calls may cost that are made much later, for good; :meth:`Ledger.adjust` corrects it.
+async def pay_ahead(context: StepContext, usd: float) -> tuple[str, ...]:
+    """Take what calls may cost that are made much later, for good; :meth:`Ledger.give_back` corrects it.
 
     Args:
         context: The step that pays.
         usd: What they may cost.
+
+    Returns:
+        The accounts that it was taken from.
 
     Raises:
         BudgetExceeded: A budget has not enough left, and a cheaper model would not do.
         ServiceUnavailable: The ledger cannot be reached.
     """
     ledger = context.runtime.ledger() if context.runtime.settings.budgets else None
-    if ledger is not None:
-        taken = await _take(context, ledger, usd)
-        for told in await ledger.settle(taken, usd):
-            context.say(told)
+    if ledger is None:
+        return ()
+    taken = await _take(context, ledger, usd)
+    for told in await ledger.settle(taken, usd):
+        context.say(told)
+    return tuple(key for _, key in taken.accounts)
 
 
 async def _take(context: StepContext, ledger: Ledger, usd: float, beyond: Collection[str] = ()) -> Taken:
@@ -122,7 +129,7 @@ async def _approval(context: StepContext, ledger: Ledger, budget: Budget, error:
     """
     async with ledger.asking:
         account = await ledger.account(budget, context.scope.payer)
-        if context.scope.payer.run_id not in account.approved:
+        if context.scope.payer.run not in account.approved:
             await _ask(context, ledger, budget, error)
 
 

@@ -201,7 +201,7 @@ class AnthropicHook(LLMHook):
     """Anthropic."""
 
     provider = "anthropic"
-    test_model = "claude-3-5-haiku-20241022"
+    test_model = "claude-haiku-4-5"
     conn_type = "llm_anthropic"
     hook_name = "LLM: Anthropic"
     default_conn_name = "anthropic_default"

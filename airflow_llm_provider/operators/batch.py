@@ -6,18 +6,19 @@ in the task's state store, so that a task whose worker was killed goes on with i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from airflow_llm_provider.engine.approval import PersonNeeded
 from airflow_llm_provider.engine.executor import StepContext
 from airflow_llm_provider.engine.meter import Meter
 from airflow_llm_provider.engine.result import StepResult
+from airflow_llm_provider.engine.retry import retrying
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import Scope
-from airflow_llm_provider.engine.spending import Payer
 from airflow_llm_provider.engine.step import run_step
 from airflow_llm_provider.errors import StepError
 from airflow_llm_provider.executors.batching import Batching, HandedIn, PutAside, in_one_try
@@ -36,6 +37,8 @@ BATCH_XCOM = "batches"
 """XCom with the batches that were handed in: the provider's id, how many questions, and what was taken from budgets."""
 
 _KEY = "batches"
+
+ResultT = TypeVar("ResultT")
 
 POLL_INTERVAL = 60.0
 """Seconds between two looks at a batch."""
@@ -78,32 +81,49 @@ class BatchedOperator(WorkflowOperator):
         name = f"{ti.dag_id} {ti.run_id} {ti.task_id} {ti.map_index}"
         batching = Batching(runtime, ti.try_number, name, scope.payer)
         try:
-            self._waits_for = await batching.read(batches)
+            self._waits_for = await self._tried(step, runtime, partial(batching.read, batches))
+            batches = await self._accounted(batches, batching, runtime, context)
             if self._waits_for is not None:
                 return StepResult(step.id, "failed", exception=PutAside())
-            batches = await self._accounted(batches, batching, scope.payer, runtime, context)
+            if batching.refused is not None:
+                raise batching.refused
             runtime.answers = batching
             # Answers can be read again from their batches.
             runtime.checkpoint = None
             result = await run_step(in_one_try(step), scope, runtime)
             if isinstance(result.exception, PutAside):
                 within = StepContext(step, scope, runtime, Meter(), ti.try_number)
-                self._waits_for = await batching.hand_in(within, look_first=ti.try_number > 1)
+                known = [batch.id for batch in batches]
+                hand_in = partial(batching.hand_in, within, look_first=ti.try_number > 1, known=known)
+                self._waits_for = await self._tried(step, runtime, hand_in)
                 self._keep(context, [*batches, self._waits_for])
         except (StepError, PersonNeeded) as error:
             return StepResult(step.id, "failed", error=f"{type(error).__name__}: {error}", exception=error)
         return result
 
+    async def _tried(self, step: Step, runtime: Runtime, ask: Callable[[], Awaitable[ResultT]]) -> ResultT:
+        """Ask the batch API, as often as the step is tried."""
+
+        def told(attempt: int, error: BaseException, wait: float) -> None:
+            self.log.warning("Try %d of the batch API failed, next in %.1f s: %s", attempt, wait, error)
+
+        async for attempt in retrying(step.retry or runtime.settings.retry, told):
+            with attempt:
+                result = await ask()
+        return result
+
     async def _accounted(
-        self, batches: list[HandedIn], batching: Batching, payer: Payer, runtime: Runtime, context: Context
+        self, batches: list[HandedIn], batching: Batching, runtime: Runtime, context: Context
     ) -> list[HandedIn]:
         """Give back what was taken from budgets and not needed, once for each batch."""
-        if all(batch.accounted for batch in batches):
+        if not batching.overpaid:
             return batches
         ledger = runtime.ledger()
-        if ledger is not None:
-            await ledger.adjust(payer, -batching.overpaid)
-        accounted = [replace(batch, accounted=True) for batch in batches]
+        for batch, left in batching.overpaid if ledger is not None else ():
+            assert ledger is not None
+            await ledger.give_back(batch.accounts, left, batch.id)
+        ended = {batch.id for batch, _ in batching.overpaid}
+        accounted = [replace(batch, accounted=batch.accounted or batch.id in ended) for batch in batches]
         self._keep(context, accounted)
         return accounted
 
@@ -128,7 +148,7 @@ class BatchedOperator(WorkflowOperator):
             store: Any = context.get("task_state_store")
             # In a first try that has not waited nothing can be there, unless the task was cleared.
             self._handed_in = (store.get(_KEY) if store is not None else None) or []
-        return [HandedIn(**batch) for batch in self._handed_in]
+        return [HandedIn(**{**batch, "accounts": tuple(batch.get("accounts", ()))}) for batch in self._handed_in]
 
     def _keep(self, context: Context, batches: Sequence[HandedIn]) -> None:
         self._handed_in = [asdict(batch) for batch in batches]

@@ -25,6 +25,7 @@ from airflow_llm_provider.workflow.model import Retry, Source, Step, Workflow
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+    from airflow.sdk.definitions.mappedoperator import OperatorPartial
 
 __all__ = ["EmbedOperator", "EvaluateOperator", "LLMOperator", "VectorSearchOperator"]
 
@@ -74,6 +75,15 @@ class ExecutorOperator(WorkflowOperator):
         if self.step_type in MODEL_STEPS and self.retry_policy is None:
             for name, value in waiting_arguments(self.retries or 0, tries or Retry().max_attempts).items():
                 setattr(self, name, value)
+
+    @classmethod
+    def partial(cls, **kwargs: Any) -> OperatorPartial:
+        """Begin a mapped task; Airflow takes the long waits of its tries too."""
+        made: OperatorPartial = super().partial(**kwargs)
+        if cls.step_type in MODEL_STEPS and made.kwargs.get("retry_policy") is None:
+            tries = made.kwargs.get("tries") or Retry().max_attempts
+            made.kwargs.update(waiting_arguments(made.kwargs.get("retries") or 0, tries))
+        return made
 
     def execute(self, context: Context) -> Any:
         """Run the executor; its first output is the task's XCom, all of them are the XCom ``outputs``.

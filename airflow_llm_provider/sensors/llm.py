@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk.bases.sensor import BaseSensorOperator
 from airflow.sdk.exceptions import AirflowFailException
 
-from airflow_llm_provider.clients.base import ChatRequest, Message
+from airflow_llm_provider.clients.base import ChatClient, ChatRequest, ChatResponse, Message
 from airflow_llm_provider.config.money import find_budget
 from airflow_llm_provider.engine.retry import HOPELESS
 from airflow_llm_provider.engine.spending import Account, Payer
-from airflow_llm_provider.errors import StepError
+from airflow_llm_provider.errors import InvalidRequest, StepError, TimeoutError
 from airflow_llm_provider.hooks.runtime import task_runtime
 from airflow_llm_provider.triggers.batch import LLMBatchTrigger
 
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 __all__ = ["BudgetSensor", "LLMBatchSensor", "ModelHealthSensor"]
+
+
+ENOUGH = 16
+"""Tokens of an answer that shows that a model is there; some APIs take no fewer."""
+
+PATIENCE = 30.0
+"""Seconds that a model has for it."""
 
 
 class LLMBatchSensor(BaseSensorOperator):
@@ -128,14 +135,28 @@ class ModelHealthSensor(BaseSensorOperator):
         return True
 
     async def _ask(self, payer: Payer) -> None:
-        request = ChatRequest(model=self.model, messages=(Message("user", "ping"),), max_tokens=1)
+        request = ChatRequest(model=self.model, messages=(Message("user", "ping"),), max_tokens=ENOUGH)
         async with task_runtime(self.log) as runtime:
             client = runtime.chat(self.provider, connection=self.connection, base_url=self.base_url)
             async with runtime.turn(self.provider, self.model, self.connection or self.base_url, 1) as call:
-                answer = await client.chat(request)
+                answer = await _answer(client, request)
+                if answer is None:
+                    return
                 call.tokens = answer.usage.total_tokens
             cost = runtime.price(self.provider, self.model, answer.usage)
             runtime.spent(payer, self.provider, answer.usage, cost)
+
+
+async def _answer(client: ChatClient, request: ChatRequest) -> ChatResponse | None:
+    """Ask; None when the model has thought for so long that nothing is left for an answer, for then it is there."""
+    try:
+        return await asyncio.wait_for(client.chat(request), PATIENCE)
+    except asyncio.TimeoutError:
+        raise TimeoutError(f"the model does not answer within {PATIENCE:g} s") from None
+    except InvalidRequest as error:
+        if "output limit" in str(error):
+            return None
+        raise
 
 
 class BudgetSensor(BaseSensorOperator):

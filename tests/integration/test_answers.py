@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import redis
 
 from airflow_llm_provider.clients.base import Credentials
+from airflow_llm_provider.clients.rules import Rule
 from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine import cache
@@ -199,6 +201,42 @@ async def test_an_answer_is_paid_once(kind: str, redis_url: str) -> None:
             keys = client.keys("llm-orchestrator:answer:*")
             assert len(keys) == 2
             assert 0 < client.ttl(keys[0]) <= 3600
+
+
+STAND_IN = """
+name: stand_in
+steps:
+  - {id: a, provider: openai, model: big, prompt: "What?", cache: true, fallbacks: [{provider: anthropic, model: small}]}
+  - {id: b, provider: openai, model: big, prompt: "What?", cache: true, depends_on: [a]}
+outputs: {said: ["${{ tasks.a.model }}", "${{ tasks.b.model }}"]}
+"""
+
+
+@pytest.mark.usefixtures("nothing_kept")
+async def test_the_answer_of_another_model_is_not_kept_as_that_of_the_first() -> None:
+    rules = [
+        Rule.model_validate({"match": "What", "model": "big", "error": {"type": "ServiceUnavailable", "times": 1}})
+    ]
+    with SimulatorServer(rules) as simulator:
+        reached = {
+            "openai": Credentials(simulator.openai_base_url, "any"),
+            "anthropic": Credentials(simulator.anthropic_base_url, "any"),
+        }
+        settings = Settings(retry=Retry(max_attempts=1))
+        result = await run(STAND_IN, settings=settings, credentials=reached)
+    assert result.state == "completed", result.error
+    assert result.outputs["said"] == ["small", "big"]
+
+
+async def test_many_at_once_share_a_few_connections_to_redis(redis_url: str) -> None:
+    kept = cache.RedisCache(redis_url, 3)
+
+    async def both(key: str) -> str | None:
+        await kept.put(key, "x", 60)
+        return await kept.get(key)
+
+    assert await asyncio.gather(*(both(str(number)) for number in range(100))) == ["x"] * 100
+    await kept.aclose()
 
 
 async def test_a_cache_that_is_down_fails_nothing() -> None:

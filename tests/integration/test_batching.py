@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from airflow_llm_provider.accounting.prices import cost_usd
 from airflow_llm_provider.clients.base import Credentials, Usage
+from airflow_llm_provider.clients.openai_batch import OpenAIBatch
 from airflow_llm_provider.clients.rules import Rule
+from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.money import Budget, Price
 from airflow_llm_provider.config.settings import Settings
 from airflow_llm_provider.engine.executor import StepContext
@@ -18,9 +21,10 @@ from airflow_llm_provider.engine.result import StepResult
 from airflow_llm_provider.engine.run import step_scope
 from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.scope import MemoryResults, Run
-from airflow_llm_provider.engine.spending import Payer
+from airflow_llm_provider.engine.sharing import open_state
+from airflow_llm_provider.engine.spending import Ledger, Payer
 from airflow_llm_provider.engine.step import run_step
-from airflow_llm_provider.errors import BudgetExceeded, InvalidRequest
+from airflow_llm_provider.errors import BudgetExceeded, InvalidRequest, RateLimitError, ServiceUnavailable
 from airflow_llm_provider.executors.batching import Batching, HandedIn, PutAside, in_one_try
 from airflow_llm_provider.simulator import SimulatorServer
 from dag_factory import read_text
@@ -63,15 +67,20 @@ class Task:
             scope = step_scope(self.workflow, {}, Run("r", "2026-01-01"), MemoryResults(), runtime)
             batching = Batching(runtime, attempt, "dag run each -1", scope.payer)
             assert await batching.read(self.batches if batches is None else batches) is None
+            for batch, left in batching.overpaid:
+                ledger = runtime.ledger()
+                assert ledger is not None
+                await ledger.give_back(batch.accounts, left, batch.id)
+                self.batches[self.batches.index(batch)] = replace(batch, accounted=True)
+            if batching.refused is not None:
+                raise batching.refused
             runtime.answers = batching
             step = self.workflow.steps[0]
             result = await run_step(in_one_try(step), scope, runtime)
             if isinstance(result.exception, PutAside):
                 context = StepContext(step, scope, runtime, Meter(), attempt)
-                self.batches.append(await batching.hand_in(context, look_first=look))
-            ledger = runtime.ledger()
-            assert ledger is not None
-            await ledger.adjust(scope.payer, -batching.overpaid)
+                known = [batch.id for batch in self.batches]
+                self.batches.append(await batching.hand_in(context, look_first=look, known=known))
             return result
 
 
@@ -111,6 +120,65 @@ async def test_a_batch_that_nobody_remembers_is_found(server: SimulatorServer) -
     lost = task.batches.pop()
     await task.once(attempt=2, look=True)
     assert task.batches[0].id == lost.id
+
+
+async def test_a_batch_that_was_given_up_is_not_found_again(server: SimulatorServer, tmp_path: Path) -> None:
+    server.simulator.batch_seconds = 3600
+    prices = (Price(model="gpt-4o-mini", input=0, output=10_000),)
+    settings = Settings(prices=prices, budgets=(Budget(name="b", limit_usd=9),), state=tmp_path)
+    task = Task(server, settings=settings)
+    await task.once()
+    for batch in server.simulator.batches._batches.values():
+        batch.cancelled = True
+    for attempt in (2, 3):
+        assert isinstance((await task.once(attempt=attempt, look=True)).exception, PutAside)
+        server.simulator.batches._batches[task.batches[-1].id].cancelled = True
+    assert len({batch.id for batch in task.batches}) == 3
+    await task.once(attempt=4, look=True)
+    # What the three were to cost has come back, once each; what the fourth may cost is taken.
+    assert await spent(task, settings) == pytest.approx(0.75)
+
+
+async def spent(task: Task, settings: Settings) -> float:
+    async with task._runtime() as runtime:
+        ledger = runtime.ledger()
+        assert ledger is not None
+        return (await ledger.account(settings.budgets[0], Payer("w", "r"))).spent
+
+
+async def test_what_could_not_be_handed_in_costs_nothing(
+    server: SimulatorServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prices = (Price(model="gpt-4o-mini", input=0, output=10_000),)
+    settings = Settings(prices=prices, budgets=(Budget(name="b", limit_usd=9),), state=tmp_path)
+    task = Task(server, settings=settings)
+
+    async def refuse(*_: object) -> str:
+        raise ServiceUnavailable("503")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OpenAIBatch, "submit", refuse)
+        for _ in range(3):
+            with pytest.raises(ServiceUnavailable):
+                await task.once()
+    assert await spent(task, settings) == pytest.approx(0)
+    await task.once()
+    told = {"status": "failed", "errors": {"data": [{"message": "Enqueued token limit reached"}]}, "id": "x"}
+    monkeypatch.setattr(server.simulator.batches, "_openai", lambda batch: told)
+    with pytest.raises(RateLimitError, match="Enqueued token limit reached"):
+        await task.once()
+    assert await spent(task, settings) == pytest.approx(0)
+
+
+async def test_what_is_given_back_is_given_back_where_it_was_taken(tmp_path: Path) -> None:
+    budget = Budget(name="day", limit_usd=10)
+    ledger = Ledger(open_state(CacheSettings(), tmp_path), [budget])
+    yesterday = "budget:day:2026-01-01"
+    for _ in range(3):
+        await ledger.give_back([yesterday], -4.0, "batch-1")
+    await ledger.give_back([yesterday, "budget:gone:2026-01-01"], 1.0, "batch-2")
+    kept = await ledger._state.all("budget:")
+    assert {key: state["spent"] for key, state in kept.items()} == {yesterday: 3.0}
 
 
 async def test_questions_that_a_batch_has_lost(server: SimulatorServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import pytest
 
 from airflow_llm_provider.cli import main
 from airflow_llm_provider.clients.base import Credentials
+from airflow_llm_provider.clients.rules import Rule
+from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.money import Budget, Price
 from airflow_llm_provider.config.settings import Settings, load_settings
 from airflow_llm_provider.engine.approval import Answer, Question
 from airflow_llm_provider.engine.result import RunResult
 from airflow_llm_provider.engine.run import run_workflow
 from airflow_llm_provider.engine.runtime import Runtime
+from airflow_llm_provider.engine.sharing import open_state
+from airflow_llm_provider.engine.spending import Ledger, Payer
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.simulator import SimulatorServer
 from dag_factory import read_text
@@ -34,10 +39,12 @@ PRICES = (Price(model="dear", input=0, output=10_000), Price(model="cheap", inpu
 """A cent a token; an answer of the simulator has more than one and less than a hundred of them."""
 
 
-async def run(text: str, budgets: list[Budget], said: Said, tmp_path: Path, **options: Any) -> tuple[RunResult, int]:
+async def run(
+    text: str, budgets: list[Budget], said: Said, tmp_path: Path, rules: Sequence[Rule] = (), **options: Any
+) -> tuple[RunResult, int]:
     [workflow] = read_text("w.yaml", text).workflows
     settings = Settings(prices=PRICES, budgets=budgets, state=tmp_path)
-    with SimulatorServer() as simulator:
+    with SimulatorServer(rules) as simulator:
         reached = Credentials(simulator.openai_base_url, "any")
         async with Runtime(
             settings=settings, credentials=lambda provider, connection: reached, observer=said, **options
@@ -56,6 +63,23 @@ async def test_the_call_fails_that_there_is_no_money_for(tmp_path: Path) -> None
     assert answered == 1
     assert "BudgetExceeded: the budget 'web' of 1.02 USD has " in (result.steps["b"].error or "")
     assert result.steps["b"].attempts == 1
+
+
+@pytest.mark.parametrize(
+    ("rule", "spent"),
+    [
+        ({"error": {"type": "RateLimitError"}}, 0.0),
+        # What was not heard to its end may have been charged.
+        ({"fault": {"drop": "middle"}}, 1.0),
+        ({"delay": 5}, 1.0),
+    ],
+)
+async def test_what_a_call_without_an_answer_costs(tmp_path: Path, rule: dict[str, Any], spent: float) -> None:
+    text = THREE.replace("max_tokens: 100}", "max_tokens: 100, timeout_seconds: 1, retry: {max_attempts: 1}}")
+    budget = limit(9)
+    await run(text, [budget], Said(), tmp_path, rules=[Rule.model_validate({"match": ".*", **rule})])
+    ledger = Ledger(open_state(CacheSettings(), tmp_path), [budget])
+    assert (await ledger.account(budget, Payer("three", "r1", "web"))).spent == pytest.approx(spent)
 
 
 async def test_a_warning(tmp_path: Path) -> None:

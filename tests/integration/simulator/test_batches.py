@@ -102,7 +102,9 @@ async def test_openais_client_sees_the_same(server: SimulatorServer) -> None:
         assert (await client.batches.cancel(new.id)).status == "cancelled"
     assert theirs == texts(await results(ours, batch_id))
     assert (await ours.status(new.id)).state == "cancelled"
-    assert await ours.find("theirs") == new.id
+    assert await ours.find("theirs") is None
+    assert await ours.find("mine") == batch_id
+    assert await ours.find("mine", known=[batch_id]) is None
     await ours.aclose()
 
 

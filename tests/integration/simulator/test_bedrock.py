@@ -9,7 +9,7 @@ import pytest
 from airflow.sdk import Connection
 
 from airflow_llm_provider import errors
-from airflow_llm_provider.clients import chat_client, embedding_client
+from airflow_llm_provider.clients import bedrock, chat_client, embedding_client
 from airflow_llm_provider.clients.base import (
     ChatRequest,
     ChatResponse,
@@ -18,6 +18,7 @@ from airflow_llm_provider.clients.base import (
     EmbeddingResponse,
     Message,
     Purpose,
+    ToolCall,
     Usage,
 )
 from airflow_llm_provider.hooks.llm import connection_credentials
@@ -180,3 +181,21 @@ async def test_embeddings_that_go_wrong(server: SimulatorServer) -> None:
     server.simulator.faults.add([Fault(malformed=True)])
     with pytest.raises(errors.ConnectionError):
         await embed(server, "amazon.titan-embed-text-v2:0", "tea")
+
+
+def test_results_of_one_turns_tools_are_one_turn() -> None:
+    calls = (ToolCall("1", "f", {}), ToolCall("2", "f", {}))
+    messages = (
+        Message("user", "Do"),
+        Message("assistant", "", tool_calls=calls),
+        Message("tool", "one", tool_call_id="1"),
+        Message("tool", "two", tool_call_id="2"),
+        Message("user", "Go on"),
+    )
+    turns = bedrock._turns(messages)
+    assert [(turn["role"], len(turn["content"])) for turn in turns] == [
+        ("user", 1),
+        ("assistant", 2),
+        ("user", 2),
+        ("user", 1),
+    ]

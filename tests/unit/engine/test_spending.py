@@ -18,8 +18,8 @@ from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.money import Budget
 from airflow_llm_provider.engine import spending
 from airflow_llm_provider.engine.sharing import SharedState, open_state
-from airflow_llm_provider.engine.spending import Ledger, Payer
-from airflow_llm_provider.errors import BudgetExceeded, ServiceUnavailable
+from airflow_llm_provider.engine.spending import Ledger, Payer, Taken
+from airflow_llm_provider.errors import BudgetExceeded, Postponed, ServiceUnavailable
 
 ANN = Payer("report", "r1", "web", {"tier": "free"})
 ONE = Budget(name="one", limit_usd=1)
@@ -92,9 +92,32 @@ async def test_a_run_may_be_let_spend_more(state: SharedState) -> None:
     await ledger.settle(await ledger.take(ANN, 1), 1)
     await ledger.approve(ONE, ANN)
     await ledger.take(ANN, 5)
-    assert (await ledger.account(ONE, ANN)).approved == ("r1",)
+    assert (await ledger.account(ONE, ANN)).approved == ("report:r1",)
     with pytest.raises(BudgetExceeded):
         await ledger.take(Payer("report", "r2"), 0.1)
+    # Another workflow's run of the same id, as scheduled runs have, is another run.
+    with pytest.raises(BudgetExceeded):
+        await ledger.take(Payer("other", ANN.run_id, ANN.team), 0.1)
+
+
+async def test_a_call_that_is_cut_off_while_it_takes_holds_nothing(state: SharedState) -> None:
+    ledger = Ledger(state, [ONE])
+    taking = [asyncio.create_task(ledger.take(ANN, 0.01)) for _ in range(30)]
+    await asyncio.sleep(0.005)
+    for one in taking:
+        one.cancel()
+    done = await asyncio.gather(*taking, return_exceptions=True)
+    for one in done:
+        if isinstance(one, Taken):
+            await ledger.settle(one, 0)
+    account = await ledger.account(ONE, ANN)
+    assert (account.spent, account.held) == (0, 0)
+
+
+async def test_what_others_hold_is_not_waited_for_long_here(state: SharedState) -> None:
+    await Ledger(state, [ONE]).take(ANN, 0.6)
+    with pytest.raises(Postponed, match="calls under way hold what is left of the budget 'one'"):
+        await Ledger(state, [ONE], longest_wait=0.2).take(ANN, 0.6)
 
 
 @pytest.mark.parametrize(
@@ -152,7 +175,7 @@ from pathlib import Path
 from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.money import Budget
 from airflow_llm_provider.engine.sharing import open_state
-from airflow_llm_provider.engine.spending import Ledger, Payer
+from airflow_llm_provider.engine.spending import Ledger, Payer, Taken
 from airflow_llm_provider.errors import BudgetExceeded
 
 async def main():

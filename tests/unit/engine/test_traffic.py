@@ -18,12 +18,14 @@ import pytest
 from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.resilience import CircuitBreaker, RateLimit
 from airflow_llm_provider.engine import traffic
+from airflow_llm_provider.engine.cut_off import cut_offs
 from airflow_llm_provider.engine.sharing import SharedState, open_state
 from airflow_llm_provider.engine.traffic import Traffic
 from airflow_llm_provider.errors import (
     AuthenticationError,
     CircuitOpen,
     ConfigurationError,
+    Postponed,
     RateLimitError,
     ServiceUnavailable,
     StepError,
@@ -35,8 +37,8 @@ BREAKER = CircuitBreaker(failure_threshold=3, timeout=10)
 
 
 def entering(state: dict[str, Any], now: float) -> tuple[dict[str, Any], float | None]:
-    state, (wait, _) = traffic._entering(BREAKER)(state, now)
-    return state, wait
+    state, entry = traffic._entering(BREAKER)(state, now)
+    return state, entry.wait
 
 
 def ending(state: dict[str, Any], now: float, *, well: bool) -> dict[str, Any]:
@@ -121,9 +123,15 @@ def settings(request: pytest.FixtureRequest) -> CacheSettings:
 
 
 @contextlib.asynccontextmanager
-async def two(settings: CacheSettings, folder: Path, *limits: RateLimit) -> AsyncIterator[tuple[Traffic, Traffic]]:
+async def two(
+    settings: CacheSettings,
+    folder: Path,
+    *limits: RateLimit,
+    breaker: CircuitBreaker = BREAKER,
+    longest_wait: float | None = None,
+) -> AsyncIterator[tuple[Traffic, Traffic]]:
     """Give the traffic of two processes."""
-    both = tuple(Traffic(open_state(settings, folder), BREAKER, limits) for _ in range(2))
+    both = tuple(Traffic(open_state(settings, folder), breaker, limits, longest_wait) for _ in range(2))
     yield both  # type: ignore[misc]
     for one in both:
         await one.aclose()
@@ -155,8 +163,70 @@ async def test_both_see_the_circuit_open_within_a_second(settings: CacheSettings
                 CircuitOpen, match=r"openai/m has failed 3 times in a row, and is asked again in \d+ s"
             ) as caught:
                 await call(one)
-            assert 8 < (caught.value.retry_after or 0) <= 10
+            assert 8 < (caught.value.retry_after or 0) <= 10 * (1 + traffic.SPREAD)
             await call(one, model="other")
+
+
+async def test_all_go_on_when_one_has_found_the_model_back(settings: CacheSettings, tmp_path: Path) -> None:
+    breaker = BREAKER.model_copy(update={"timeout": 0.3})
+    async with two(settings, tmp_path, breaker=breaker) as (first, second):
+        await fail(first, ServiceUnavailable("no"), 3)
+        await asyncio.sleep(0.35)
+        probing = asyncio.Event()
+
+        async def probe() -> None:
+            async with first.call("openai", "m", "", 10):
+                probing.set()
+                await asyncio.sleep(0.2)
+
+        tried = asyncio.create_task(probe())
+        await probing.wait()
+        # None of them is told to come again later.
+        await asyncio.gather(*(call(one) for one in (first, second) for _ in range(5)))
+        await tried
+
+
+async def test_whoever_gives_up_leaves_the_line(settings: CacheSettings, tmp_path: Path) -> None:
+    async with two(settings, tmp_path, RateLimit(requests_per_minute=60)) as (first, second):
+        await asyncio.gather(*(call(first) for _ in range(6)))
+        waiting = [asyncio.create_task(call(first)) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        for one in waiting:
+            one.cancel()
+        await asyncio.gather(*waiting, return_exceptions=True)
+        began = time.monotonic()
+        await call(second)
+        assert time.monotonic() - began < 5
+
+
+async def test_a_long_line_is_not_waited_for_here(settings: CacheSettings, tmp_path: Path) -> None:
+    async with two(settings, tmp_path, RateLimit(requests_per_minute=1), longest_wait=1) as (first, second):
+        await call(first)
+        for _ in range(3):
+            with pytest.raises(Postponed, match="the rate limits let it begin in") as caught:
+                await call(second)
+            # None of them has taken a place.
+            assert 50 < (caught.value.retry_after or 0) < 70
+
+
+async def test_a_model_that_hangs_opens_the_circuit(settings: CacheSettings, tmp_path: Path) -> None:
+    async with two(settings, tmp_path) as (first, second):
+        for too_slow in (False, True):
+            for _ in range(3):
+                with cut_offs() as cut, contextlib.suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(hang(first), 0.02)
+                for each in cut if too_slow else ():
+                    await each()
+            await asyncio.sleep(traffic.TRUSTED_SECONDS)
+            if not too_slow:
+                await call(second)
+        with pytest.raises(CircuitOpen):
+            await call(second)
+
+
+async def hang(one: Traffic) -> None:
+    async with one.call("openai", "m", "", 10):
+        await asyncio.sleep(30)
 
 
 async def test_one_limit_for_two(settings: CacheSettings, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk import RetryAction
+from airflow.sdk import DAG, RetryAction
 from airflow.sdk.exceptions import AirflowException
 
 from airflow_llm_provider.accounting.usage import StepUsage
@@ -122,3 +122,9 @@ def test_operators_for_python_have_it_too() -> None:
         (4, 1), (0, 7), (0, None),
     ]  # fmt: skip
     assert TryLater("x", timedelta(1)).wait == timedelta(1)
+
+
+def test_a_mapped_task_leaves_long_waits_to_airflow_as_well() -> None:
+    with DAG("mapped", schedule=None):
+        mapped = LLMOperator.partial(task_id="a", provider="openai", model="m").expand(prompt=["x", "y"])
+    assert (mapped.partial_kwargs["retries"], mapped.partial_kwargs["retry_policy"].retries) == (2, 0)
