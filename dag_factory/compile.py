@@ -22,7 +22,7 @@ from airflow_llm_provider.operators.fan_out import (
     Mapped,
 )
 from airflow_llm_provider.operators.step import LLMStepOperator, WorkflowOutputsOperator, WorkflowStepOperator
-from airflow_llm_provider.operators.tries import retry_arguments
+from airflow_llm_provider.operators.tries import repeat_arguments, retry_arguments
 from airflow_llm_provider.operators.workflow import WorkflowRunOperator
 from airflow_llm_provider.policy import WORKFLOW_FILE
 from airflow_llm_provider.workflow.graph import Graph
@@ -118,7 +118,7 @@ def _add_steps(dag: DAG, workflow: Workflow, defaults: dict[str, Any]) -> list[B
     if workflow.outputs or not awaited.isdisjoint(graph.leaves()):
         # A failed step must not be hidden by a last task that succeeds, a skipped one must not keep it from running.
         final = WorkflowOutputsOperator(
-            task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **_arguments(defaults)
+            task_id=OUTPUTS_TASK, workflow=workflow, trigger_rule="none_failed", **_repeated(_arguments(defaults))
         )
         dag.add_task(final)
         final.set_upstream([last[step_id] for step_id in graph.leaves()])
@@ -156,6 +156,10 @@ def _task(
     return task, task
 
 
+def _repeated(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {**settings, **repeat_arguments(settings.get("retries"))}
+
+
 def _batched_operator() -> type[WorkflowStepOperator]:
     # Airflow's triggers take 20 ms to import, which every task's process would pay.
     from airflow_llm_provider.operators.batch import FanOutBatchOperator
@@ -169,11 +173,10 @@ def _mapped_tasks(
     """Make the first and the last task of a fan-out: the one that gives the items, and the one that collects."""
     settings = _arguments(defaults, step.airflow)
     items_id, _ = mapped_task_ids(step.task_id)
-    items = FanOutItemsOperator(task_id=items_id, step=step, workflow=workflow, **settings)
+    items = FanOutItemsOperator(task_id=items_id, step=step, workflow=workflow, **_repeated(settings))
     # It looks at what became of the items itself, and finds the same however often it looks.
-    collect = FanOutCollectOperator(
-        step=step, workflow=workflow, **{**settings, "trigger_rule": "all_done", "retries": 0}
-    )
+    collecting = {**settings, "trigger_rule": "all_done", "retries": 0}
+    collect = FanOutCollectOperator(step=step, workflow=workflow, **_repeated(collecting))
     return items, collect
 
 

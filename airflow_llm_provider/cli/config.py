@@ -24,6 +24,8 @@ _HIDDEN = "***"
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
+    from airflow_llm_provider.config.render import TARGETS
+
     parser = commands.add_parser("config", help="check and explain orchestrator.yaml, and show what becomes of it")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
@@ -53,6 +55,17 @@ def add_parser(commands: Any) -> None:
     schema = actions.add_parser("schema", help="write the JSON Schema of orchestrator.yaml")
     schema.add_argument("--output", metavar="FILE", help="file to write (default: standard output)")
     schema.set_defaults(run=_schema)
+
+    render = actions.add_parser(
+        "render",
+        help="write the files of a deployment",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Targets:\n" + "\n".join(f"  {name:<10} {text}" for name, text in TARGETS.items()),
+    )
+    render.add_argument("target", choices=TARGETS, metavar="TARGET", help="see above")
+    add_config_option(render)
+    render.add_argument("--output", metavar="DIR", help="folder to write to (default: standard output)")
+    render.set_defaults(run=_render)
 
     keys = actions.add_parser("keys", help="list all keys as a Markdown table")
     keys.set_defaults(run=_keys)
@@ -234,6 +247,24 @@ def _schema(arguments: argparse.Namespace) -> int:
         print(text, end="")
     else:
         write_atomically(arguments.output, text)
+    return EXIT_OK
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.cli.files import write_atomically
+    from airflow_llm_provider.config.render import render
+
+    configuration = read_or_report(config_file(arguments.config), for_server=False).configuration
+    if configuration is None:
+        return EXIT_BAD_FILE
+    for name, text in render(arguments.target, configuration).items():
+        if arguments.output is None:
+            print(f"# --- {name}\n{text}", end="")
+            continue
+        path = Path(arguments.output) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(str(path), text)
+        print(path)
     return EXIT_OK
 
 

@@ -35,7 +35,6 @@ __all__ = ["USER", "Home", "Place", "derived_key"]
 
 USER = "admin"
 _PREFERRED_PORT = 8080
-_KEYS = ("fernet_key", "jwt_secret", "session_key")
 
 
 @dataclass(frozen=True)
@@ -134,7 +133,11 @@ class Home:
             self._write_password(secrets.token_urlsafe(12))
         if not self._secrets_file.exists():
             # 32 bytes in URL-safe base64 is what a fernet key is; the others take any text.
-            made = {name: base64.urlsafe_b64encode(secrets.token_bytes(32)).decode() for name in _KEYS}
+            fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
+            made = {
+                "fernet_key": fernet_key,
+                **{name: secrets.token_urlsafe(48) for name in ("jwt_secret", "session_key")},
+            }
             _write_private(self._secrets_file, json.dumps(made))
 
     def prepare(self, configuration: Configuration) -> Configuration:

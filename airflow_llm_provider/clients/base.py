@@ -202,12 +202,14 @@ class Credentials:
         headers: Further request headers, for gateways; never part of ``repr``.
         options: Settings that only one client reads (the script of ``scripted``, an API version); they may hold secrets, and are
             never part of ``repr``.
+        timeout: Seconds that the other side may be silent during a call; None means the client's own limit.
     """
 
     base_url: str | None = None
     api_key: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    timeout: float | None = None
 
     @classmethod
     def from_environment(cls, *, base_url: str | None, api_key: str | None) -> Credentials:

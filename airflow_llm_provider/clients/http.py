@@ -103,6 +103,8 @@ class HttpClient:
         self._secrets = (key, self._base_url.password, *secrets_in(credentials.headers.values()))
         self._urls: dict[str, httpx.URL] = {}
         self._shared = http is not None
+        patience = credentials.timeout
+        self._timeout = None if patience is None else httpx.Timeout(patience, connect=min(10.0, patience))
         self._http = http or http_client(_tls() if self._base_url.scheme == "https" else False)
 
     @staticmethod
@@ -122,7 +124,10 @@ class HttpClient:
         for name, value in (params or {}).items():
             url = url.copy_merge_params({name: value})
         try:
-            return self._http.build_request(method, url, json=body, headers=self._headers)
+            request = self._http.build_request(method, url, json=body, headers=self._headers)
+            if self._timeout is not None:
+                request.extensions["timeout"] = self._timeout.as_dict()
+            return request
         except UnicodeEncodeError as error:
             raise InvalidRequest(
                 f"the request holds half a character ({error.object[error.start]!r}), which no JSON text can; "

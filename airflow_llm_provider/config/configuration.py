@@ -20,6 +20,7 @@ from airflow_llm_provider.config.security import Security
 from airflow_llm_provider.config.server import Edge, Server, Workflows
 from airflow_llm_provider.config.settings import Settings, airflow_home, check_action_names, check_budget_titles
 from airflow_llm_provider.config.targets import ActionTarget, Alerts, Slack, Smtp, Storage
+from airflow_llm_provider.config.topology import Topology
 from airflow_llm_provider.workflow.model import Retry
 
 __all__ = ["Configuration"]
@@ -50,6 +51,7 @@ class Configuration(Section):
         observability: Logs, metrics and traces.
         security: Who may do what.
         edge: Another site.
+        topology: The machines of a distributed system.
         airflow: Section to option to value, for Airflow options that nothing here stands for. They win over all others.
     """
 
@@ -73,6 +75,7 @@ class Configuration(Section):
     observability: Observability = Observability()
     security: Security = Security()
     edge: Edge = Edge()
+    topology: Topology = Topology()
     airflow: Mapping[str, Mapping[str, str | int | float | bool]] = Field(default_factory=dict)
 
     _actions = field_validator("actions")(check_action_names)

@@ -13,7 +13,7 @@ from airflow_llm_provider.config.configuration import Configuration
 __all__ = ["Contradiction", "contradictions"]
 
 _BROKERS = ("redis", "rediss", "unix", "sentinel", "amqp", "amqps", "sqs", "sqla+postgresql")
-_SHORT = 32
+_SHORT = 64
 """Characters of a secret below which the library that signs with it warns."""
 
 
@@ -96,13 +96,13 @@ def _security(configuration: Configuration) -> Iterator[Contradiction]:
         yield Contradiction(
             "security.authentication.jwt_secret",
             f"the mode {server.mode!r} needs 'jwt_secret': all processes sign with the same",
-            "make one with: openssl rand -base64 32",
+            "make one with: openssl rand -base64 48",
         )
     elif authentication.jwt_secret is not None and len(authentication.jwt_secret.get_secret_value()) < _SHORT:
         yield Contradiction(
             "security.authentication.jwt_secret",
-            f"'jwt_secret' has less than {_SHORT} characters, which can be tried out",
-            "make one with: openssl rand -base64 32",
+            f"'jwt_secret' has less than {_SHORT} characters, the least that RFC 7518 asks for",
+            "make one with: openssl rand -base64 48",
             "warning",
         )
     if server.mode not in ("standalone", "edge-worker") and configuration.security.fernet_key is None:

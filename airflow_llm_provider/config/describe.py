@@ -58,6 +58,9 @@ _READERS: Mapping[str, str] = {
     "security.authorization": _LATER + "the login service",
     "security.audit": _LATER + "the audit log",
     "edge": "edge workers",
+    "topology.api_servers": "`config render haproxy`",
+    "topology.load_balancer": "`config render haproxy`",
+    "topology.postgres": "`config render patroni` and `haproxy`",
     "airflow": "Airflow",
 }
 """Key, or section, to who reads it besides Airflow; the longest that fits counts."""

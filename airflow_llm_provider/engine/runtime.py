@@ -9,6 +9,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -279,9 +280,7 @@ class Runtime:
 
     def _credentials(self, provider: str, connection: str | None, base_url: str | None) -> Credentials:
         found = self.find_credentials(provider, connection)
-        if base_url is None:
-            return found
-        return Credentials(base_url, found.api_key, found.headers, found.options)
+        return replace(found, base_url=base_url or found.base_url, timeout=self.settings.timeouts.get(provider))
 
     def cache(self) -> Cache | None:
         """Give what keeps answers that may be given again; None where none come from models, so that none is worth keeping.
@@ -414,6 +413,9 @@ class Runtime:
 
     async def __aenter__(self) -> Self:
         """Begin."""
+        if self.settings.blocking_threads is not None:
+            threads = ThreadPoolExecutor(self.settings.blocking_threads, thread_name_prefix="blocking")
+            asyncio.get_running_loop().set_default_executor(threads)
         return self
 
     async def __aexit__(
@@ -430,4 +432,6 @@ class Runtime:
             self._shared.booking.cancel()
             self._shared.booking = None
         await self._book()
+        if self.checkpoint is not None:
+            await self.checkpoint.aclose()
         await self._shared.aclose()

@@ -83,9 +83,9 @@ def task_runtime(log: Any, context: Context | None = None, *, is_resumed: bool =
         settings=load_settings(_config_file()),
         secret=_secret,
         observer=LogObserver(log, context and context["ti"]),
-        checkpoint=None if context is None else task_checkpoint(context, is_resumed=is_resumed),
         ask=ask,
     )
+    runtime.checkpoint = None if context is None else task_checkpoint(context, runtime, is_resumed=is_resumed)
     runtime.find_credentials = partial(task_credentials, runtime)
     runtime.find_connection = task_connection
     return runtime

@@ -151,7 +151,7 @@ class BatchedOperator(WorkflowOperator):
         return [HandedIn(**{**batch, "accounts": tuple(batch.get("accounts", ()))}) for batch in self._handed_in]
 
     def _keep(self, context: Context, batches: Sequence[HandedIn]) -> None:
-        self._handed_in = [asdict(batch) for batch in batches]
+        self._handed_in = [{**asdict(batch), "accounts": [*batch.accounts]} for batch in batches]
         store = context.get("task_state_store")
         if store is not None:
             store.set(_KEY, [*self._handed_in])

@@ -21,13 +21,34 @@ from airflow_llm_provider.workflow.model import Retry, Step
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-__all__ = ["LONGEST_WAIT", "MODEL_STEPS", "TaskTries", "TryLater", "retry_arguments", "waiting_arguments"]
+__all__ = [
+    "LONGEST_WAIT",
+    "MODEL_STEPS",
+    "TaskTries",
+    "TryLater",
+    "repeat_arguments",
+    "retry_arguments",
+    "waiting_arguments",
+]
 
 LONGEST_WAIT = 30.0
 """Seconds; the longest wait between two tries of a step that a task spends in its worker."""
 
 MODEL_STEPS = frozenset({"llm", "embed"})
 """Executors that a provider may tell to wait for long."""
+
+REPEATABLE = frozenset(
+    {
+        "transform", "json-transform", "text-transform", "parallel", "branch", "orchestrator:assert", "vector_search",
+        "vector_upsert", "vector_delete", "storage:s3-list", "storage:s3-download", "storage:s3-upload",
+        "llm-test-bench:semantic-similarity", "llm-test-bench:multi-metric", "llm-governance:policy-check",
+        "llm-auto-optimizer:request-recommendations",
+    }
+)  # fmt: skip
+"""Executors that change nothing when they run a second time."""
+
+LOSSES = 2
+"""How often a task is run again whose worker was lost, where that changes nothing."""
 
 _KEY = "tries"
 
@@ -45,20 +66,36 @@ class TryLater(AirflowException):
 
 
 def retry_arguments(step: Step, retries: int | None) -> dict[str, Any]:
-    """Give what the task of a step needs so that Airflow can take its long waits; nothing where none are to be expected.
+    """Give what the task of a step needs so that Airflow can take its long waits, and runs it again when its worker is lost.
+
+    Both are nothing where no long waits are to be expected, and where it might do a second time what it has done.
 
     Args:
         step: The step.
         retries: How often the whole task is to be run again when it fails; Airflow's default when None.
     """
     asking = step if step.template is None else step.template
-    if asking.executor not in MODEL_STEPS:
-        return {}
+    if asking.executor in MODEL_STEPS:
+        return waiting_arguments(_retries(retries), (asking.retry or Retry()).max_attempts)
+    # A fan-out's items are run in one task, which tells by itself which of them are done.
+    return repeat_arguments(retries) if step.template is None and step.executor in REPEATABLE else {}
+
+
+def repeat_arguments(retries: int | None) -> dict[str, Any]:
+    """Give what a task needs so that Airflow runs it again when its worker is lost, and only then; nothing before Airflow 3.3.
+
+    Args:
+        retries: How often it is to be run again when it fails; Airflow's default when None.
+    """
+    return waiting_arguments(_retries(retries), LOSSES + 1)
+
+
+def _retries(retries: int | None) -> int:
     if retries is None:
         from airflow.sdk.configuration import conf
 
-        retries = conf.getint("core", "default_task_retries", fallback=0)
-    return waiting_arguments(retries, (asking.retry or Retry()).max_attempts)
+        return int(conf.getint("core", "default_task_retries", fallback=0))
+    return retries
 
 
 def waiting_arguments(retries: int, tries: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,9 @@ import pytest
 from airflow_llm_provider import errors
 from airflow_llm_provider.clients import chat_client
 from airflow_llm_provider.clients.base import ChatRequest, ChatResponse, Credentials, Message, Usage
+from airflow_llm_provider.clients.rules import Rule
+from airflow_llm_provider.config.settings import load_settings
+from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.simulator import SimulatorServer
 from airflow_llm_provider.simulator.faults import Fault
 
@@ -84,3 +88,32 @@ async def test_a_token_is_sent_and_not_told(server: SimulatorServer) -> None:
         await ask(server, Message("user", "x"), key="invalid")
     with pytest.raises(errors.ConfigurationError, match="no address for provider 'llm-forge'; set LLM_FORGE_ENDPOINT"):
         chat_client("llm-forge", Credentials())
+
+
+@pytest.mark.shows(
+    "integrations.llm_forge.endpoint",
+    "integrations.llm_forge.timeout",
+    "fault_tolerance.retry.default_max_interval",
+    "fault_tolerance.circuit_breaker.enabled",
+)
+async def test_the_settings_of_the_service(tmp_path: Path) -> None:
+    rules = [Rule.model_validate({"match": "slow", "delay": 5})]
+    with SimulatorServer(rules) as server:
+        config = tmp_path / "orchestrator.yaml"
+        config.write_text(f"""
+integrations: {{llm_forge: {{endpoint: "{server.base_url}", timeout: 300ms}}}}
+fault_tolerance:
+  retry: {{default_max_interval: 50ms}}
+  circuit_breaker: {{enabled: false}}
+home: {tmp_path}
+""")
+        settings = load_settings(config)
+        assert settings.retry.delay(9) == 0.05
+        async with Runtime(settings=settings) as runtime:
+            client = runtime.chat("llm-forge")
+            assert (await client.chat(ChatRequest("m", (Message("user", "quick"),)))).text
+            for _ in range(settings.circuit_breaker.failure_threshold + 1):
+                # A circuit would have opened.
+                with pytest.raises(errors.TimeoutError):
+                    async with runtime.turn("llm-forge", "m", None, 1):
+                        await client.chat(ChatRequest("m", (Message("user", "slow"),)))

@@ -116,6 +116,7 @@ def test_sqlite_is_in_the_home_and_waits_for_its_turn(tmp_path: Path, folder: st
         ("sqlite:////f/a.db?timeout=5", "sqlite:////f/a.db?timeout=5"),
     ],
 )
+@pytest.mark.shows("database.pool.connection_timeout")
 def test_the_url_of_the_database(given: str, becomes: str) -> None:
     made = variables(database={"url": given, "pool": {"connection_timeout": "7s"}})
     assert made["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"] == becomes
@@ -186,11 +187,24 @@ def test_the_url_of_the_database(given: str, becomes: str) -> None:
         ({"airflow": {"core": {"parallelism": 5}}}, {"CORE__PARALLELISM": "5"}),
     ],
 )
+@pytest.mark.shows(
+    "execution.scheduler.max_parallel_workflows",
+    "execution.scheduler.task_queue_size",
+    "execution.scheduler.scheduling_interval",
+    "observability.logging.level",
+    "security.authentication.jwt_expiry",
+)
 def test_a_key_becomes_a_setting(sections: dict[str, Any], expected: dict[str, str]) -> None:
     made = variables(**sections)
     assert {name: made[f"AIRFLOW__{name}"] for name in expected} == expected
 
 
+@pytest.mark.shows(
+    "observability.tracing.enabled",
+    "observability.tracing.exporter",
+    "observability.tracing.endpoint",
+    "observability.tracing.sample_rate",
+)
 def test_spans_go_to_the_port_that_takes_them() -> None:
     tracing = {"enabled": True, "exporter": "jaeger", "endpoint": "http://jaeger:14268/api/traces", "sample_rate": 0.1}
     made = variables(observability={"tracing": tracing})

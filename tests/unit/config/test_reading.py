@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -247,7 +248,7 @@ def test_what_contradicts_itself(tmp_path: Path, text: str, messages: list[str])
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("security: {authentication: {jwt_secret: short}}", "'jwt_secret' has less than 32 characters"),
+        ("security: {authentication: {jwt_secret: short}}", "'jwt_secret' has less than 64 characters"),
         (
             "server: {host: 0.0.0.0}\nsecurity: {authentication: {enabled: false}}",
             "whoever reaches 0.0.0.0 may do everything",
@@ -299,6 +300,18 @@ def test_every_key_is_described() -> None:
 def test_the_table_in_the_docs_is_what_the_code_says() -> None:
     page = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text(encoding="utf-8")
     assert key_table() in page, "run: llm-orchestrator config keys, and put it into docs/configuration.md"
+
+
+@pytest.mark.parametrize("page", ["configuration.md", "deployment.md"])
+def test_the_examples_of_the_docs_are_right(tmp_path: Path, page: str) -> None:
+    text = (Path(__file__).parents[3] / "docs" / page).read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        here = re.sub(r"/run/secrets/\w+", str(tmp_path / "secret"), block)
+        (tmp_path / "secret").write_text("A" * 43 + "=")
+        reading = read(tmp_path, here, for_server=True, DB_PASSWORD="x")
+        assert [str(problem) for problem in reading.problems if problem.severity == "error"] == []
 
 
 def test_the_schema_takes_what_the_reader_takes() -> None:

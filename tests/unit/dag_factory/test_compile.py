@@ -235,7 +235,7 @@ def test_a_mapped_fan_out_is_three_tasks() -> None:
     )
     assert edges(dag) == {("a", "b.items"), ("b.items", "b.item"), ("b.items", "b"), ("b.item", "b"), ("b", "c")}
     told = {task.task_id: (task.pool, task.retries) for task in dag.tasks if task.task_id.startswith("b")}
-    assert told == {"b.items": ("slow", 2), "b.item": ("models", 4), "b": ("slow", 0)}
+    assert told == {"b.items": ("slow", 4), "b.item": ("models", 4), "b": ("slow", 2)}
     item = dag.get_task("b.item")
     assert item.is_mapped
     assert item.max_active_tis_per_dagrun == 3

@@ -45,6 +45,7 @@ def ending(state: dict[str, Any], now: float, *, well: bool) -> dict[str, Any]:
     return traffic._ending(BREAKER, well=well)(state, now)[0]
 
 
+@pytest.mark.shows("fault_tolerance.circuit_breaker.failure_threshold", "fault_tolerance.circuit_breaker.timeout")
 def test_the_circuit_opens_half_opens_and_closes() -> None:
     state: dict[str, Any] = {}
     for now in (0, 1):

@@ -97,20 +97,22 @@ steps:
   - {{id: often, {ask}, airflow: {{retries: 2}}, retry: {{max_attempts: 5}}}}
   - {{id: once, {ask}, retry: {{max_attempts: 1}}}}
   - {{id: each, type: "orchestrator:fan-out", items: [1], task_template: {{{ask}}}}}
+  - {{id: tell, type: action, action: log, message: x}}
   - {{id: mapped, type: "orchestrator:fan-out", items: [1], airflow: {{lane: mapped}}, task_template: {{{ask}}}}}
 """
     [workflow] = read_text("w.yaml", text).workflows
     dag = to_dag(workflow)
     found = {task.task_id: (task.retries, getattr(task.retry_policy, "retries", None)) for task in dag.tasks}
     assert found == {
-        "plain": (0, None),
+        "plain": (2, 0),
         "ask": (2, 0),
         "often": (6, 2),
         "once": (0, None),
         "each": (2, 0),
-        "mapped.items": (0, None),
+        "mapped.items": (2, 0),
         "mapped.item": (2, 0),
-        "mapped": (0, None),
+        "mapped": (2, 0),
+        "tell": (0, None),
     }
 
 

@@ -1,0 +1,36 @@
+"""The files of a deployment, made from ``orchestrator.yaml``: what each program beside Airflow reads.
+
+Each target is a module with a function that gives the files by name; :func:`render` finds it by the target's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from airflow_llm_provider.config.configuration import Configuration
+
+__all__ = ["TARGETS", "render"]
+
+TARGETS: Mapping[str, str] = {
+    "haproxy": "HAProxy before the API servers, and before a Patroni cluster",
+    "patroni": "Patroni, a file for each machine of the database",
+}
+"""Target to what it is."""
+
+
+def render(target: str, configuration: Configuration) -> dict[str, str]:
+    """Give the files of a target.
+
+    Args:
+        target: One of :data:`TARGETS`.
+        configuration: What ``orchestrator.yaml`` says.
+
+    Returns:
+        Name, as a path below the folder of the target, to text.
+
+    Raises:
+        ConfigurationError: The file says too little for it.
+    """
+    files: dict[str, str] = import_module(f"{__name__}.{target}").files(configuration)
+    return files

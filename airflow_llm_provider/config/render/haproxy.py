@@ -1,0 +1,135 @@
+"""``haproxy.cfg``: before the API servers, before the servers that tasks report to, and before PostgreSQL's leader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.errors import ConfigurationError
+
+__all__ = ["files"]
+
+_HEAD = """\
+# Made from orchestrator.yaml: llm-orchestrator config render haproxy
+
+global
+    log stdout format raw local0
+    maxconn {most}
+
+defaults
+    log global
+    mode http
+    option httplog
+    option dontlognull
+    # A server that is gone is not asked again for the same request.
+    option redispatch
+    retries 3
+    timeout connect 5s
+    timeout client 60s
+    # The first request to a fresh server builds its routes.
+    timeout server 60s
+    timeout http-request 15s
+    timeout check 5s
+"""
+
+_FRONT = """
+# People, programs, and tasks
+frontend http_front
+{binds}
+{redirect}    option forwardfor
+    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
+    # Where tasks report: servers of their own, which no page can stop.
+    acl from_task path_beg /execution/
+    use_backend execution_back if from_task
+    default_backend http_back
+"""
+
+_BACK = """
+backend {name}
+    balance {balance}
+    option httpchk GET {health}
+    http-check expect status 200
+    default-server inter 2s fall 2 rise 1{tls}
+{servers}
+"""
+
+_STATS = """
+# How the servers are; also for Prometheus, under /metrics
+frontend stats
+    bind {host}:{port}
+    http-request use-service prometheus-exporter if {{ path /metrics }}
+    stats enable
+    stats uri /stats
+    stats refresh 30s
+"""
+
+_POSTGRES = """
+# The database: whoever Patroni says leads
+listen postgres
+    bind {host}:{port}
+    mode tcp
+    option tcplog
+    # Connections of a pool rest between two queries.
+    timeout client 24h
+    timeout server 24h
+    option httpchk GET /primary
+    http-check expect status 200
+    default-server inter 2s fall 2 rise 1 on-marked-down shutdown-sessions
+{servers}
+"""
+
+
+def files(configuration: Configuration) -> dict[str, str]:
+    """Give ``haproxy.cfg``.
+
+    Raises:
+        ConfigurationError: No API server is named.
+    """
+    topology = configuration.topology
+    if not topology.api_servers:
+        raise ConfigurationError("'topology.api_servers' is empty; name the machines, such as [10.0.1.10, 10.0.1.11]")
+    return {"haproxy.cfg": "".join(_parts(configuration))}
+
+
+def _parts(configuration: Configuration) -> Iterator[str]:
+    server, balancer = configuration.server, configuration.topology.load_balancer
+    yield _HEAD.format(most=balancer.max_connections)
+    binds = [f"    bind {balancer.host}:{balancer.http}"]
+    redirect = ""
+    if balancer.certificate is not None:
+        binds.append(f"    bind {balancer.host}:{balancer.https} ssl crt {balancer.certificate} alpn h2,http/1.1")
+        redirect = "    http-request redirect scheme https unless { ssl_fc }\n"
+    yield _FRONT.format(binds="\n".join(binds), redirect=redirect)
+    # The servers' own certificates are for their names; between these machines only the encryption counts.
+    tls = " ssl verify none" if server.tls.enabled else ""
+    pages, tasks = [], []
+    for number, address in enumerate(configuration.topology.api_servers, start=1):
+        host, _, port = address.partition(":")
+        http = int(port or server.port.http)
+        execution = server.port.execution if server.port.execution and not port else http + 1
+        pages.append(f"    server api{number} {host}:{http} check")
+        tasks.append(f"    server api{number} {host}:{execution} check")
+    yield _BACK.format(
+        name="http_back", balance="roundrobin", health="/api/v2/monitor/health", tls=tls, servers="\n".join(pages)
+    )
+    yield _BACK.format(
+        name="execution_back", balance="leastconn", health="/execution/health", tls=tls, servers="\n".join(tasks)
+    )
+    yield _STATS.format(host=balancer.host, port=balancer.stats)
+    cluster = configuration.topology.postgres
+    if cluster.nodes:
+        servers = [
+            f"    server {name} {_address(host, cluster.port)} check port {_api_port(host, cluster.api_port)}"
+            for name, host in cluster.nodes.items()
+        ]
+        yield _POSTGRES.format(host=balancer.host, port=cluster.port, servers="\n".join(servers))
+
+
+def _address(host: str, port: int) -> str:
+    """Give the address of PostgreSQL on a machine, which may name ports of its own: ``host:port:api_port``."""
+    name, _, own = host.partition(":")
+    return f"{name}:{own.partition(':')[0] or port}"
+
+
+def _api_port(host: str, port: int) -> str:
+    return host.partition(":")[2].partition(":")[2] or str(port)
