@@ -23,9 +23,12 @@ EXIT_BAD_FILE = 2
 """A workflow file, an input or an option cannot be used."""
 
 _COMMANDS = (
-    "validate", "run", "test", "graph", "new", "convert", "schema", "event", "costs", "config", "db", "server", "simulator", "demo",
-    "version",
+    "validate", "run", "test", "graph", "new", "convert", "schema", "event", "costs", "config", "db", "server", "doctor",
+    "backup", "restore", "simulator", "demo", "version",
 )  # fmt: skip
+
+_MODULES = {"restore": "backup"}
+"""Commands that are in another's module."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     # Only the command that was asked for is imported; the help needs them all.
     wanted = [given[0]] if given and given[0] in _COMMANDS else _COMMANDS
-    for name in wanted:
+    for name in dict.fromkeys(_MODULES.get(name, name) for name in wanted):
         importlib.import_module(f"{__name__}.{name}").add_parser(commands)
     arguments = parser.parse_args(given)
     for stream in (sys.stdout, sys.stderr):

@@ -15,6 +15,7 @@ __all__ = ["TARGETS", "render"]
 TARGETS: Mapping[str, str] = {
     "haproxy": "HAProxy before the API servers, and before a Patroni cluster",
     "patroni": "Patroni, a file for each machine of the database",
+    "systemd": "hardened units for one machine or for each of several, and the rotation of their logs",
 }
 """Target to what it is."""
 

@@ -17,7 +17,7 @@ import pytest
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPI
 from tests.conftest import REPOSITORY, free_port
-from tests.integration.deployment.conftest import PASSWORD, System, is_healthy, run, until
+from tests.integration.deployment.conftest import System, is_healthy, run, until
 
 GUIDE = REPOSITORY / "tests" / "unit" / "config" / "files" / "guide.yaml"
 
@@ -145,10 +145,30 @@ def test_without_a_file_it_starts_on_its_defaults(system: System, tmp_path: Path
     (tmp_path / "home" / "dags" / "two-steps.yaml").write_text(WORKFLOW)
     with contextlib.closing(AirflowAPI(url, "admin", password)) as api:
         assert run(api, "two-steps", system).state == "success"
+    # A backup is made while it runs.
+    kept = tmp_path / "backup.tar.gz"
+    made = system.command("backup", str(kept), "--config", str(system.config))
+    assert made.returncode == 0, made.stderr
+    assert kept.stat().st_mode & 0o777 == 0o600
     begun = time.monotonic()
     assert system.stop("server") == 0
     assert time.monotonic() - begun < 60
     assert system.left() == []
-    # A second start finds all of it again.
-    assert PASSWORD not in passwords.read_text()
+
+    # It is brought back on an empty machine, which goes on where this one was.
+    refused = system.command("restore", str(kept), "--config", str(system.config))
+    assert refused.returncode == 2
+    assert "there is a system in" in refused.stderr
+    system.config.write_text(system.config.read_text().replace(f"{tmp_path}/home", f"{tmp_path}/other"))
+    back = system.command("restore", str(kept), "--config", str(system.config))
+    assert back.returncode == 0, back.stderr
+    (tmp_path / "home").rename(tmp_path / "gone")
     assert system.command("db", "check", "--config", str(system.config)).returncode == 0
+    system.serve("standalone", "again")
+    until(lambda: "ready: " in system.said("again"), system, "ready")
+    assert "the password is in" not in system.said("again")
+    with contextlib.closing(AirflowAPI(url, "admin", password)) as api:
+        assert run(api, "two-steps", system).state == "success"
+        assert len(api.request("GET", "/dags/two-steps/dagRuns")["dag_runs"]) == 2
+    assert system.stop("again") == 0
+    assert system.left() == []
