@@ -253,11 +253,16 @@ def _schema(arguments: argparse.Namespace) -> int:
 def _render(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import write_atomically
     from airflow_llm_provider.config.render import render
+    from airflow_llm_provider.config.render.helm import PLACEHOLDERS
 
-    configuration = read_or_report(config_file(arguments.config), for_server=False).configuration
+    path = config_file(arguments.config)
+    # What only the cluster knows is not needed to make its values.
+    known = {**PLACEHOLDERS, **os.environ} if arguments.target == "helm" else None
+    configuration = read_or_report(path, known, for_server=False).configuration
     if configuration is None:
         return EXIT_BAD_FILE
-    for name, text in render(arguments.target, configuration).items():
+    given = path.read_text(encoding="utf-8") if path else ""
+    for name, text in render(arguments.target, configuration, given).items():
         if arguments.output is None:
             print(f"# --- {name}\n{text}", end="")
             continue

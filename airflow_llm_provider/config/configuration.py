@@ -12,6 +12,7 @@ from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.database import Database
 from airflow_llm_provider.config.execution import Execution
 from airflow_llm_provider.config.integrations import Integrations
+from airflow_llm_provider.config.kubernetes import Kubernetes
 from airflow_llm_provider.config.money import Budget, Price
 from airflow_llm_provider.config.observability import Observability
 from airflow_llm_provider.config.resilience import FaultTolerance, RateLimit
@@ -52,6 +53,7 @@ class Configuration(Section):
         security: Who may do what.
         edge: Another site.
         topology: The machines of a distributed system.
+        kubernetes: A cluster.
         airflow: Section to option to value, for Airflow options that nothing here stands for. They win over all others.
     """
 
@@ -76,6 +78,7 @@ class Configuration(Section):
     security: Security = Security()
     edge: Edge = Edge()
     topology: Topology = Topology()
+    kubernetes: Kubernetes = Kubernetes()
     airflow: Mapping[str, Mapping[str, str | int | float | bool]] = Field(default_factory=dict)
 
     _actions = field_validator("actions")(check_action_names)

@@ -58,6 +58,7 @@ _READERS: Mapping[str, str] = {
     "security.authorization": _LATER + "the login service",
     "security.audit": _LATER + "the audit log",
     "edge": "edge workers",
+    "kubernetes": "`config render helm`",
     "topology.api_servers": "`config render haproxy`",
     "topology.load_balancer": "`config render haproxy`",
     "topology.postgres": "`config render patroni` and `haproxy`",

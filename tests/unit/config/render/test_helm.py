@@ -1,0 +1,118 @@
+"""The values, held against the chart's own schema, and the manifests against Kubernetes'."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import kubernetes_validate
+import pytest
+import yaml
+from jsonschema import Draft7Validator
+from yamllint import linter
+from yamllint.config import YamlLintConfig
+
+from airflow_llm_provider.cli import main
+from airflow_llm_provider.config.render.helm import PLACEHOLDERS
+from tests.conftest import REPOSITORY
+
+CHART = REPOSITORY.parent / "shared" / "corpus" / "airflow-chart-1.22.0"
+ENVIRONMENTS = sorted(path.name for path in (REPOSITORY / "helm-values").iterdir() if path.is_dir())
+
+
+@pytest.fixture(params=ENVIRONMENTS)
+def folder(request: pytest.FixtureRequest) -> Path:
+    """Give the folder of an environment."""
+    return REPOSITORY / "helm-values" / str(request.param)
+
+
+def values(folder: Path) -> dict[str, Any]:
+    made: dict[str, Any] = yaml.safe_load((folder / "values.yaml").read_text(encoding="utf-8"))
+    return made
+
+
+def test_what_is_kept_is_what_is_rendered(folder: Path, tmp_path: Path) -> None:
+    assert (
+        main(["config", "render", "helm", "--config", str(folder / "orchestrator.yaml"), "--output", str(tmp_path)])
+        == 0
+    )
+    made = {path.relative_to(tmp_path): path.read_text(encoding="utf-8") for path in tmp_path.rglob("*.yaml")}
+    kept = {
+        path.relative_to(folder): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*.yaml")
+        if path.name != "orchestrator.yaml"
+    }
+    assert made == kept, (
+        "run: llm-orchestrator config render helm --config …/orchestrator.yaml --output … in helm-values"
+    )
+
+
+def test_the_chart_takes_the_values(folder: Path) -> None:
+    if not CHART.is_dir():
+        pytest.skip("the chart's schema is not beside this checkout")
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+    found = Draft7Validator(schema).iter_errors(values(folder))
+    assert [f"{'.'.join(map(str, error.path))}: {error.message[:200]}" for error in found] == []
+    # A key that the chart has not would be ignored without a word.
+    known = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    commented_out = {"dags.gitSync.credentialsSecret"}
+    assert {*unknown(values(folder), known)} <= commented_out
+
+
+def unknown(made: Any, known: Any, prefix: str = "") -> Any:
+    """Give the keys that the chart's own values have not."""
+    if isinstance(made, dict) and isinstance(known, dict) and known:
+        for name, value in made.items():
+            if name not in known and prefix.split(".")[0] not in ("config", "extraConfigMaps"):
+                yield f"{prefix}{name}"
+            else:
+                yield from unknown(value, known.get(name), f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize("version", ["1.30", "1.34"])
+def test_kubernetes_takes_the_manifests(folder: Path, version: str) -> None:
+    for path in sorted((folder / "manifests").glob("*.yaml")):
+        for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
+            if document["kind"] == "ExternalSecret":
+                # It is External Secrets' own kind, which no schema here knows.
+                assert document["spec"]["data"]
+                continue
+            kubernetes_validate.validate(document, version, strict=True)
+
+
+def test_it_is_tidy_and_holds_no_secret(folder: Path) -> None:
+    rules = YamlLintConfig("{extends: relaxed, rules: {line-length: disable}}")
+    for path in folder.rglob("*.yaml"):
+        text = path.read_text(encoding="utf-8")
+        assert [str(problem) for problem in linter.run(text, rules)] == [], path
+        assert not any(secret in text for secret in PLACEHOLDERS.values())
+
+
+@pytest.mark.shows(
+    "kubernetes.api.least", "kubernetes.workers.most", "kubernetes.autoscaler", "kubernetes.ingress.host"
+)
+def test_production_is_the_guides() -> None:
+    made = values(REPOSITORY / "helm-values" / "production")
+    api, workers = made["apiServer"], made["workers"]["celery"]
+    assert (api["hpa"]["minReplicaCount"], api["hpa"]["maxReplicaCount"]) == (3, 10)
+    assert [metric["resource"]["target"]["averageUtilization"] for metric in api["hpa"]["metrics"]] == [70, 80]
+    assert (workers["hpa"]["enabled"], workers["hpa"]["minReplicaCount"], workers["hpa"]["maxReplicaCount"]) == (
+        True,
+        5,
+        20,
+    )
+    assert workers["resources"] == {
+        "requests": {"cpu": "1000m", "memory": "2Gi"},
+        "limits": {"cpu": "4000m", "memory": "8Gi"},
+    }
+    assert made["ingress"]["apiServer"]["hosts"][0]["tls"]["enabled"]
+    assert {item["envName"] for item in made["secret"]} == {
+        "DATABASE_URL",
+        "REDIS_URL",
+        "ANTHROPIC_API_KEY",
+        "OPENAI_API_KEY",
+    }
+    keda = values(REPOSITORY / "helm-values" / "celery-keda")["workers"]["celery"]
+    assert (keda["keda"]["enabled"], keda["hpa"]["enabled"]) == (True, False)
+    assert values(REPOSITORY / "helm-values" / "hybrid")["executor"].endswith("EdgeExecutor")
