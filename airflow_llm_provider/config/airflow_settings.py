@@ -190,9 +190,10 @@ def _servers(configuration: Configuration) -> Iterator[Setting]:
     yield Setting("api", "base_url", address, "links in pages and logs lead here", "server.base_url")
     yield Setting("api", "workers", str(server.workers), "processes of each API server", "server.workers")
     why = "where tasks report: a server of its own, that no click in the pages can stop"
-    yield Setting(
-        "core", "execution_api_server_url", f"{server.tasks_address}/execution/", why, "server.port.execution"
-    )
+    if server.mode != "edge-worker" or server.execution_url:
+        # A worker at another site finds it by the address of its centre.
+        tasks = f"{server.tasks_address}/execution/"
+        yield Setting("core", "execution_api_server_url", tasks, why, "server.port.execution")
     if server.tls.enabled:
         yield Setting(
             "api", "ssl_cert", _text(server.tls.cert_file), "the API server speaks https", "server.tls.cert_file"

@@ -199,6 +199,11 @@ def test_a_key_becomes_a_setting(sections: dict[str, Any], expected: dict[str, s
     assert {name: made[f"AIRFLOW__{name}"] for name in expected} == expected
 
 
+def test_a_worker_at_another_site_reports_to_its_centre() -> None:
+    made = variables(server={"mode": "edge-worker"}, edge={"api_url": "https://centre"})
+    assert "AIRFLOW__CORE__EXECUTION_API_SERVER_URL" not in made
+
+
 @pytest.mark.shows(
     "observability.tracing.enabled",
     "observability.tracing.exporter",
