@@ -27,7 +27,7 @@ from airflow_llm_provider.files.documents import Document, decode, parse
 from airflow_llm_provider.files.problems import Problems
 from airflow_llm_provider.workflow.model import DocumentPath
 
-__all__ = ["VARIABLES", "Reading", "model_of", "read_configuration", "secrets_of"]
+__all__ = ["VARIABLES", "Reading", "read_configuration", "secrets_of"]
 
 VARIABLES: Mapping[str, str] = {
     "DATABASE_URL": "database.url",
@@ -173,7 +173,7 @@ class _Reader:
         return given
 
     def _value(self, value: Any, kind: Any, key: DocumentPath, place: DocumentPath) -> Any:
-        model = model_of(kind)
+        model = _model_of(kind)
         if _is_secret(kind) and value is not None and not isinstance(value, str):
             # What stands in a secret's place by mistake may hold it.
             self._document.lines.hide((), _leaves(value))
@@ -341,7 +341,7 @@ def _bare(kind: Any) -> Any:
     return kind
 
 
-def model_of(kind: Any) -> type[BaseModel] | None:
+def _model_of(kind: Any) -> type[BaseModel] | None:
     """Give the section that a key is, if it is one."""
     bare = _bare(kind)
     return bare if isinstance(bare, type) and issubclass(bare, BaseModel) else None
@@ -361,7 +361,7 @@ def _is_secret(kind: Any) -> bool:
 def _type_at(model: type[BaseModel], key: DocumentPath) -> Any:
     kind: Any = model
     for part in key:
-        found = model_of(kind)
+        found = _model_of(kind)
         if found is not None:
             kind = _types(found).get(str(part))
         elif get_origin(_bare(kind)) is not None:

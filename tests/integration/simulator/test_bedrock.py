@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
@@ -199,3 +201,15 @@ def test_results_of_one_turns_tools_are_one_turn() -> None:
         ("user", 2),
         ("user", 1),
     ]
+
+
+async def test_calls_wait_in_threads_of_their_own(server: SimulatorServer) -> None:
+    client = bedrock.BedrockChat(credentials(server))
+    waiting = threading.Event()
+    busy = [asyncio.create_task(client.in_thread(waiting.wait)) for _ in range(60)]
+    await asyncio.sleep(0.1)
+    # Whoever else needs a thread has one.
+    assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 5) == "free"
+    waiting.set()
+    await asyncio.gather(*busy)
+    await client.aclose()

@@ -14,9 +14,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from airflow_llm_provider.clients.base import Usage
 from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.money import Budget
+from airflow_llm_provider.config.settings import Settings
+from airflow_llm_provider.engine import runtime as runtime_module
 from airflow_llm_provider.engine import spending
+from airflow_llm_provider.engine.runtime import Runtime
 from airflow_llm_provider.engine.sharing import SharedState, open_state
 from airflow_llm_provider.engine.spending import Ledger, Payer, Taken
 from airflow_llm_provider.errors import BudgetExceeded, Postponed, ServiceUnavailable
@@ -210,3 +214,18 @@ def test_processes_do_not_spend_more_than_there_is(tmp_path: Path, redis_url: st
     assert all(process.returncode == 0 for process in processes)
     # Calls are made as long as one of them can be paid for.
     assert 0.95 < sum(spent) <= 1.0
+
+
+async def test_what_was_spent_is_written_down_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_module, "BOOKED_EVERY", 0.05)
+    async with Runtime(settings=Settings(state=tmp_path)) as runtime:
+        for _ in range(3):
+            runtime.spent(ANN, "openai", Usage(1, 2), 0.5)
+        await asyncio.sleep(0.3)
+        # A process that is killed now has left nothing out.
+        other = Ledger(open_state(CacheSettings(), tmp_path), [])
+        [amounts] = (await other.spending())["report"].values()
+        assert (amounts["calls"], amounts["cost_usd"]) == (3, 1.5)
+        runtime.spent(ANN, "openai", Usage(1, 2), 0.5)
+    [amounts] = (await other.spending())["report"].values()
+    assert amounts["calls"] == 4
