@@ -71,7 +71,7 @@ def _run(arguments: argparse.Namespace) -> int:
     _check_readable(configuration)
     if mode != "edge-worker":
         _prepare_database(configuration, environment)
-    if mode in ("standalone", "dag-processor", "worker", "scheduler"):
+    if mode not in ("api", "triggerer"):
         _prepare_dags(configuration.dags_folder)
     if first and mode in ("standalone", "api"):
         _say(f"the user is {USER}; the password is in {home.passwords_file}")
