@@ -239,14 +239,10 @@ def _held(value: Any, path: tuple[str, ...]) -> Any:
 
 
 def _schema(arguments: argparse.Namespace) -> int:
-    from airflow_llm_provider.cli.files import write_atomically
+    from airflow_llm_provider.cli.files import write_or_print
     from airflow_llm_provider.config.describe import configuration_schema
 
-    text = json.dumps(configuration_schema(), indent=2, ensure_ascii=False) + "\n"
-    if arguments.output is None:
-        print(text, end="")
-    else:
-        write_atomically(arguments.output, text)
+    write_or_print(arguments.output, json.dumps(configuration_schema(), indent=2, ensure_ascii=False) + "\n")
     return EXIT_OK
 
 
@@ -266,10 +262,9 @@ def _render(arguments: argparse.Namespace) -> int:
         if arguments.output is None:
             print(f"# --- {name}\n{text}", end="")
             continue
-        path = Path(arguments.output) / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(str(path), text)
-        print(path)
+        target = Path(arguments.output) / name
+        write_atomically(target, text)
+        print(target)
     return EXIT_OK
 
 

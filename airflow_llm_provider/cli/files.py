@@ -13,7 +13,7 @@ from airflow_llm_provider.files.diagnostics import Diagnostic
 from airflow_llm_provider.workflow.model import Workflow
 from dag_factory.read import find_files, read_file
 
-__all__ = ["expand", "one_workflow", "report", "write_atomically"]
+__all__ = ["expand", "one_workflow", "report", "write_atomically", "write_or_print"]
 
 
 def expand(path: str) -> list[Path]:
@@ -93,3 +93,16 @@ def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
     return mask
+
+
+def write_or_print(path: str | None, text: str) -> None:
+    """Write a text to a file, as :func:`write_atomically` does, or to standard output.
+
+    Args:
+        path: The file; None means standard output.
+        text: The text, with its last line end.
+    """
+    if path is None:
+        print(text, end="")
+    else:
+        write_atomically(path, text)

@@ -129,8 +129,7 @@ class Home:
 
     def make_secrets(self) -> None:
         """Make the password and the keys that are not there yet."""
-        if not self.passwords_file.exists():
-            self._write_password(secrets.token_urlsafe(12))
+        self._make_password()
         if not self._secrets_file.exists():
             # 32 bytes in URL-safe base64 is what a fernet key is; the others take any text.
             fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
@@ -155,8 +154,8 @@ class Home:
         )
         if password is not None:
             self._write_password(password.get_secret_value())
-        elif not self.passwords_file.exists():
-            self._write_password(secrets.token_urlsafe(12))
+        else:
+            self._make_password()
         if signs is None or configuration.server.mode == "standalone":
             self.make_secrets()
             return self.with_secrets(configuration)
@@ -208,6 +207,10 @@ class Home:
             "ANTHROPIC_BASE_URL": place.simulator_url,
             "ANTHROPIC_API_KEY": "simulator",
         }
+
+    def _make_password(self) -> None:
+        if not self.passwords_file.exists():
+            self._write_password(secrets.token_urlsafe(12))
 
     def _write_password(self, password: str) -> None:
         # Airflow would make a password too, but prints it to the API server's log.

@@ -23,13 +23,10 @@ def add_parser(commands: Any) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from airflow_llm_provider.cli.files import write_atomically
+    from airflow_llm_provider.cli.files import write_or_print
     from airflow_llm_provider.engine.executor import executor_names
     from dag_factory.authoring.schema import schema_text, workflow_schema
 
-    text = schema_text(workflow_schema(executor_names(own=True) if arguments.own else None))
-    if arguments.output is None:
-        print(text, end="")
-    else:
-        write_atomically(arguments.output, text)
+    known = executor_names(own=True) if arguments.own else None
+    write_or_print(arguments.output, schema_text(workflow_schema(known)))
     return EXIT_OK

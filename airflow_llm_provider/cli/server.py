@@ -75,7 +75,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _prepare_dags(configuration.dags_folder)
     if first and mode in ("standalone", "api"):
         _say(f"the user is {USER}; the password is in {home.passwords_file}")
-    write_atomically(str(configuration.home / "started.json"), json.dumps(started))
+    write_atomically(configuration.home / "started.json", json.dumps(started))
     _limit(configuration)
     _redirect(configuration.observability.logging.output)
     os.environ.clear()

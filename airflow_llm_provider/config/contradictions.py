@@ -76,13 +76,7 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
         elif urlsplit(broker).scheme not in _BROKERS:
             suggestion = "write one that begins with redis:// or amqp://"
             yield Contradiction("execution.queue.url", "the queue's URL is of no known kind", suggestion)
-    if configuration.executor == "local" and mode not in (
-        "standalone",
-        "scheduler",
-        "api",
-        "dag-processor",
-        "triggerer",
-    ):
+    if configuration.executor == "local" and mode == "worker":
         yield Contradiction(
             "execution.executor.type",
             f"the mode {mode!r} has no tasks to take with executor type 'local'",

@@ -12,8 +12,6 @@ from airflow_llm_provider.config.section import OptionalText, Port, Section
 
 __all__ = ["Logging", "Metrics", "Observability", "Tracing"]
 
-LEVELS = ("trace", "debug", "info", "warn", "error")
-
 
 def _level(value: object) -> object:
     """Take the level from what RUST_LOG may hold: ``orchestrator=debug,info``, the one without a module, else the first."""

@@ -15,7 +15,7 @@ from airflow_llm_provider.config.airflow_settings import Setting, settings_of
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.kubernetes import PodResources, Replicas
 
-__all__ = ["AIRFLOW_SECRETS", "PLACEHOLDERS", "files"]
+__all__ = ["PLACEHOLDERS", "files"]
 
 PLACEHOLDERS = {
     "DATABASE_URL": "postgresql://user@database/orchestrator",
@@ -23,15 +23,6 @@ PLACEHOLDERS = {
     "JWT_SECRET": "p" * 64,
 }
 """Variables that stand for what only the cluster knows, while values are made."""
-
-AIRFLOW_SECRETS = {
-    "data.metadataSecretName": "connection",
-    "data.brokerUrlSecretName": "connection",
-    "fernetKeySecretName": "fernet-key",
-    "jwtSecretName": "jwt-secret",
-    "apiSecretKeySecretName": "api-secret-key",
-}
-"""The chart's values that name a Secret, and the key that it reads there."""
 
 _CONFIG = "/etc/llm-orchestrator"
 _VARIABLE = re.compile(r"\$[{(](\w+)")
