@@ -12,10 +12,10 @@ export UV_PYTHON_DOWNLOADS := never
 OLDEST_PYTHON := 3.10
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test lint format types imports bench constraints clean
+.PHONY: help setup demo demo-stop test lint format types imports test-containers bench constraints clean
 
 help: ## Show the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Install the package and its development tools into .venv
 
@@ -43,6 +43,8 @@ demo-stop: setup ## Stop the Airflow of the demo
 lint: setup ## Check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/hadolint docker/Dockerfile tests/containers/stand-ins.Dockerfile
+	@$(BIN)/shellcheck docker/entrypoint.sh tests/containers/*.sh
 
 format: setup ## Rewrite to the project's style
 	@$(BIN)/ruff check --fix .
@@ -56,6 +58,9 @@ imports: setup ## Check which package may import which
 
 test: setup ## Run the tests (ARGS="-m 'not airflow'" leaves out those that start Airflow)
 	@$(BIN)/pytest $(ARGS)
+
+test-containers: setup ## Build the image and run the compose files, where a Docker Engine can be had
+	@$(BIN)/pytest tests/containers $(ARGS)
 
 bench: $(VENV)-bench/.installed ## Measure against dag-factory, common.ai and a Python loop
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)-bench/bin/python -m compileall -q airflow_llm_provider dag_factory

@@ -101,6 +101,7 @@ def _show(finding: Finding) -> None:
 
 
 def _environment(configuration: Configuration) -> Iterator[Finding]:
+    from airflow_llm_provider.cli.started import Started, digests
     from airflow_llm_provider.config.airflow_settings import environment, settings_of
 
     expected = environment(settings_of(configuration))
@@ -114,14 +115,11 @@ def _environment(configuration: Configuration) -> Iterator[Finding]:
             f"the environment has {', '.join(different)}, which the components do not get",
             "say it in orchestrator.yaml, if need be under 'airflow', and unset the variables",
         )
-    started = configuration.home / "started.json"
-    if not started.exists():
+    started = Started.read(configuration.home)
+    if started is None:
         yield Finding("configuration", "ok", "no server was started from this home yet")
         return
-    from airflow_llm_provider.cli.server import digest
-
-    then = json.loads(started.read_text(encoding="utf-8"))
-    now = digest(configuration)
+    then, now = started.settings, digests(configuration)
     changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
     if changed:
         yield Finding(

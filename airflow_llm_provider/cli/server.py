@@ -7,8 +7,6 @@ A mode that is one component becomes that component, so that whoever started it 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import math
 import os
 import resource
@@ -23,7 +21,7 @@ from airflow_llm_provider.errors import ConfigurationError
 if TYPE_CHECKING:
     from airflow_llm_provider.config.configuration import Configuration
 
-__all__ = ["add_parser", "digest"]
+__all__ = ["add_parser"]
 
 _LOADERS = ("load_workflows.py", "workflow_errors.py")
 
@@ -48,8 +46,8 @@ def add_parser(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.components import component_environment, components
     from airflow_llm_provider.cli.config import config_file, read_or_report
-    from airflow_llm_provider.cli.files import write_atomically
     from airflow_llm_provider.cli.home import USER, Home
+    from airflow_llm_provider.cli.started import Started, digests
     from airflow_llm_provider.cli.supervision import Plan
     from airflow_llm_provider.cli.supervisor import supervise
 
@@ -63,7 +61,7 @@ def _run(arguments: argparse.Namespace) -> int:
     home = Home(configuration.home)
     first = not home.passwords_file.exists()
     # Without the keys that are made here: a doctor compares it with what the file says.
-    started = digest(configuration)
+    settings = digests(configuration)
     configuration = home.prepare(configuration)
     mode = configuration.server.mode
     environment = component_environment(configuration, path)
@@ -75,7 +73,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _prepare_dags(configuration.dags_folder)
     if first and mode in ("standalone", "api"):
         _say(f"the user is {USER}; the password is in {home.passwords_file}")
-    write_atomically(configuration.home / "started.json", json.dumps(started))
+    Started(mode, settings).write(configuration.home)
     _limit(configuration)
     _redirect(configuration.observability.logging.output)
     os.environ.clear()
@@ -86,18 +84,6 @@ def _run(arguments: argparse.Namespace) -> int:
         os.execv(part.command[0], part.command)
     ready = f"ready: {configuration.server.base_url or configuration.server.address(configuration.server.port.http)}"
     return supervise(Plan(parts, home.path, keeps_logs=False), on_ready=lambda: _say(ready))
-
-
-def digest(configuration: Configuration) -> dict[str, str]:
-    """Give a digest of each setting that a server is started with and that is no secret, by its variable.
-
-    Args:
-        configuration: What ``orchestrator.yaml`` says.
-    """
-    from airflow_llm_provider.config.airflow_settings import settings_of
-
-    shown = [setting for setting in settings_of(configuration) if not setting.is_secret]
-    return {setting.variable: hashlib.sha256(setting.value.encode()).hexdigest()[:16] for setting in shown}
 
 
 def _prepare_database(configuration: Configuration, environment: dict[str, str]) -> None:

@@ -75,7 +75,9 @@ def test_what_has_changed_since_the_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "started.json").write_text(json.dumps({"AIRFLOW__CORE__PARALLELISM": "other"}))
+    (tmp_path / "home" / "started.json").write_text(
+        json.dumps({"mode": "standalone", "settings": {"AIRFLOW__CORE__PARALLELISM": "other"}})
+    )
     _, found, said = looked(tmp_path, "", capsys, monkeypatch)
     assert ("configuration", "warning") in found
     assert "changed since the server was started: AIRFLOW_HOME" in said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.errors import ConfigurationError
@@ -32,6 +34,13 @@ defaults
     timeout check 5s
 """
 
+_NAMES = """
+# Machines that are known by name are found again when their address changes, as that of a container does.
+resolvers names
+    parse-resolv-conf
+    hold valid 10s
+"""
+
 _FRONT = """
 # People, programs, and tasks
 frontend http_front
@@ -49,7 +58,7 @@ backend {name}
     balance {balance}
     option httpchk GET {health}
     http-check expect status 200
-    default-server inter 2s fall 2 rise 1{tls}
+    default-server inter 2s fall 2 rise 1{options}
 {servers}
 """
 
@@ -101,7 +110,10 @@ def _parts(configuration: Configuration) -> Iterator[str]:
         redirect = "    http-request redirect scheme https unless { ssl_fc }\n"
     yield _FRONT.format(binds="\n".join(binds), redirect=redirect)
     # The servers' own certificates are for their names; between these machines only the encryption counts.
-    tls = " ssl verify none" if server.tls.enabled else ""
+    options = " ssl verify none" if server.tls.enabled else ""
+    if not all(map(_is_number, configuration.topology.api_servers)):
+        yield _NAMES
+        options += " resolvers names init-addr last,libc,none"
     pages, tasks = [], []
     for number, address in enumerate(configuration.topology.api_servers, start=1):
         host, _, port = address.partition(":")
@@ -110,10 +122,18 @@ def _parts(configuration: Configuration) -> Iterator[str]:
         pages.append(f"    server api{number} {host}:{http} check")
         tasks.append(f"    server api{number} {host}:{execution} check")
     yield _BACK.format(
-        name="http_back", balance="roundrobin", health="/api/v2/monitor/health", tls=tls, servers="\n".join(pages)
+        name="http_back",
+        balance="roundrobin",
+        health="/api/v2/monitor/health",
+        options=options,
+        servers="\n".join(pages),
     )
     yield _BACK.format(
-        name="execution_back", balance="leastconn", health="/execution/health", tls=tls, servers="\n".join(tasks)
+        name="execution_back",
+        balance="leastconn",
+        health="/execution/health",
+        options=options,
+        servers="\n".join(tasks),
     )
     yield _STATS.format(host=balancer.host, port=balancer.stats)
     cluster = configuration.topology.postgres
@@ -123,6 +143,13 @@ def _parts(configuration: Configuration) -> Iterator[str]:
             for name, host in cluster.nodes.items()
         ]
         yield _POSTGRES.format(host=balancer.host, port=cluster.port, servers="\n".join(servers))
+
+
+def _is_number(address: str) -> bool:
+    """Tell whether a machine is given by its IPv4 address, not by a name."""
+    with contextlib.suppress(ValueError):
+        return bool(ip_address(address.partition(":")[0]))
+    return False
 
 
 def _address(host: str, port: int) -> str:

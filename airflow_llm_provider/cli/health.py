@@ -1,0 +1,126 @@
+"""``llm-orchestrator health``: whether what was started on this machine is at work; what containers are asked every half a minute.
+
+It costs a fraction of ``airflow jobs check``, for it imports no Airflow: servers are asked over HTTP, components by the sign of
+life that they leave in the database, and a worker by the queue's own question.
+"""
+
+from __future__ import annotations
+
+import argparse
+import socket
+from typing import TYPE_CHECKING, Any
+
+from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_FAILED, EXIT_OK
+
+if TYPE_CHECKING:
+    from airflow_llm_provider.config.configuration import Configuration
+
+__all__ = ["add_parser", "trouble"]
+
+_JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
+"""Mode to the type of the job by which Airflow knows the component."""
+
+_SILENCE = 60
+"""Seconds without a sign of life after which a component counts as lost; Airflow's components give one every 5 to 10 s."""
+
+_TIMEOUT = 10
+"""Seconds for each question."""
+
+
+def add_parser(commands: Any) -> None:
+    """Add the command."""
+    from airflow_llm_provider.cli.config import add_config_option
+    from airflow_llm_provider.config.server import MODES
+
+    parser = commands.add_parser("health", help="tell whether what was started on this machine is at work")
+    parser.add_argument("--mode", choices=MODES, metavar="MODE", help="which mode; else the one that was started last")
+    add_config_option(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.cli.config import config_file, read_or_report
+    from airflow_llm_provider.cli.started import Started
+
+    configuration = read_or_report(config_file(arguments.config), for_server=False).configuration
+    if configuration is None:
+        return EXIT_BAD_FILE
+    started = Started.read(configuration.home)
+    if not (mode := arguments.mode or (started and started.mode)):
+        print(f"nothing was started from {configuration.home} yet")
+        return EXIT_FAILED
+    server = configuration.server.model_copy(update={"mode": mode})
+    wrong = trouble(configuration.model_copy(update={"server": server}))
+    print(wrong or f"{mode} is at work")
+    return EXIT_FAILED if wrong else EXIT_OK
+
+
+def trouble(configuration: Configuration) -> str:
+    """Tell what is wrong with what runs on this machine in the mode of the configuration; empty when it is at work.
+
+    Args:
+        configuration: What ``orchestrator.yaml`` says.
+    """
+    match configuration.server.mode:
+        case "standalone" | "api":
+            return _trouble_of_servers(configuration)
+        case "scheduler" | "dag-processor" | "triggerer" as mode:
+            return _trouble_of_component(configuration, _JOBS[mode])
+        case "worker":
+            return _trouble_of_worker(configuration)
+        case "edge-worker":
+            # It tells its centre that it is alive; a lost link is nothing that ending the worker would mend.
+            return ""
+
+
+def _trouble_of_servers(configuration: Configuration) -> str:
+    import httpx
+
+    from airflow_llm_provider.cli.components import components
+
+    for component in components(configuration):
+        for probe in component.probes:
+            try:
+                # The certificate is for the name by which others reach the server.
+                answer = httpx.get(probe, timeout=_TIMEOUT, verify=False, trust_env=False)
+            except httpx.HTTPError as error:
+                return f"{component.name} does not answer at {probe} ({type(error).__name__})"
+            if answer.status_code != 200:
+                return f"{component.name} answers {answer.status_code} at {probe}"
+            if configuration.server.mode == "standalone" and probe.endswith("/monitor/health"):
+                states = {name: part["status"] for name, part in answer.json().items()}
+                if silent := [name.replace("_", "-") for name, status in states.items() if status != "healthy"]:
+                    return f"not at work: {', '.join(silent)}"
+    return ""
+
+
+def _trouble_of_component(configuration: Configuration, job_type: str) -> str:
+    import psycopg
+
+    url = configuration.database.url
+    assert url is not None, "a component of its own needs a database that others reach"
+    scheme, _, place = url.get_secret_value().partition("://")
+    question = (
+        "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
+        " WHERE job_type = %s AND hostname IN (%s, %s) AND state = 'running'"
+    )
+    names = (socket.getfqdn(), socket.gethostname())
+    try:
+        with psycopg.connect(f"{scheme.partition('+')[0]}://{place}", connect_timeout=_TIMEOUT) as connection:
+            [silence] = connection.execute(question, (job_type, *names)).fetchone() or [None]
+    except psycopg.Error as error:
+        return f"the database cannot be asked ({type(error).__name__})"
+    if silence is None:
+        return f"no {job_type} was heard of on {names[1]}"
+    return f"the {job_type} was last heard of {silence:.0f} s ago" if silence > _SILENCE else ""
+
+
+def _trouble_of_worker(configuration: Configuration) -> str:
+    from celery import Celery
+
+    broker = configuration.broker
+    assert broker is not None, "a worker needs a queue"
+    name = f"celery@{socket.gethostname()}"
+    with Celery(broker=broker) as queue:
+        answers = queue.control.ping(destination=[name], timeout=_TIMEOUT)
+    return "" if answers else f"{name} does not answer through the queue"
