@@ -117,10 +117,14 @@ def _trouble_of_component(configuration: Configuration, job_type: str) -> str:
 
 def _trouble_of_worker(configuration: Configuration) -> str:
     from celery import Celery
+    from kombu.exceptions import OperationalError
 
     broker = configuration.broker
     assert broker is not None, "a worker needs a queue"
     name = f"celery@{socket.gethostname()}"
-    with Celery(broker=broker) as queue:
-        answers = queue.control.ping(destination=[name], timeout=_TIMEOUT)
+    with Celery(broker=broker, broker_transport_options={"max_retries": 1}) as queue:
+        try:
+            answers = queue.control.ping(destination=[name], timeout=_TIMEOUT)
+        except OperationalError as error:
+            return f"the queue cannot be asked ({type(error).__name__})"
     return "" if answers else f"{name} does not answer through the queue"

@@ -46,11 +46,13 @@ class System:
         folder: Where their logs and homes are.
         config: Their ``orchestrator.yaml``.
         variables: What their environment has besides the tests' own.
+        own: What the environment of one of them has besides that, by its name.
     """
 
     folder: Path
     config: Path
     variables: Mapping[str, str] = field(default_factory=dict)
+    own: dict[str, Mapping[str, str]] = field(default_factory=dict)
     _started: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _seen: set[tuple[int, str]] = field(default_factory=set)
 
@@ -69,6 +71,7 @@ class System:
     def serve(self, mode: str, name: str = "", **variables: str) -> str:
         """Start ``llm-orchestrator server``."""
         name = name or mode
+        self.own[name] = variables
         command = (
             sys.executable,
             "-m",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
@@ -13,6 +14,7 @@ from airflow_llm_provider.cli.airflow_api import AirflowAPI, DagRun
 from airflow_llm_provider.simulator import SimulatorServer
 from tests.conftest import free_port
 from tests.integration.deployment.conftest import PASSWORD, System, is_healthy, run, until
+from tests.integration.deployment.receivers import OTLPReceiver, StatsD, otlp_receiver, statsd
 
 CONFIG = """
 home: {folder}/home
@@ -31,7 +33,10 @@ storage:
   s3: {{endpoint_url: "{s3}", region: eu-west-1, access_key_id: k, secret_access_key: s}}
   results: s3://results/xcom
   results_above: 100
-observability: {{logging: {{format: json, tasks: "s3://logs/tasks"}}}}
+observability:
+  logging: {{format: json, tasks: "s3://logs/tasks"}}
+  tracing: {{enabled: true, endpoint: "{traces}"}}
+  metrics: {{statsd: "{statsd}"}}
 security:
   authentication:
     jwt_secret: "a secret that all machines share, and that nobody else can know at all"
@@ -69,10 +74,25 @@ def haproxy() -> tuple[str, dict[str, str]]:
 
 
 @pytest.fixture
-def distributed(system: System, database: str, redis_url: str, s3_url: str, tmp_path: Path) -> str:
+def traces() -> Iterator[OTLPReceiver]:
+    with otlp_receiver() as server:
+        yield server
+
+
+@pytest.fixture
+def numbers() -> Iterator[StatsD]:
+    with statsd() as server:
+        yield server
+
+
+@pytest.fixture
+def distributed(
+    system: System, database: str, redis_url: str, s3_url: str, traces: OTLPReceiver, numbers: StatsD, tmp_path: Path
+) -> str:
     """Start all machines, and give the address of the load balancer."""
     ports = {name: free_port() for name in ("http", "stats", "api1", "api2")}
     places = {"folder": tmp_path, "database": database, "redis": redis_url, "s3": s3_url}
+    places |= {"traces": traces.url, "statsd": numbers.address}
     text = CONFIG.format(password=PASSWORD, **places, **ports)
     system.config.write_text(text)
     (tmp_path / "dags").mkdir()
@@ -118,10 +138,12 @@ def machine(system: System, role: str, number: int) -> None:
     "server.behind_proxy", "server.base_url", "server.execution_url", "execution.executor.type", "execution.queue.url",
     "storage.results", "storage.results_above", "storage.s3", "observability.logging.tasks", "topology.api_servers",
     "security.authentication.jwt_secret", "security.authentication.admin_password", "topology.load_balancer.http",
-    "fault_tolerance.checkpoint.interval", "workflows.folder", "home",
+    "fault_tolerance.checkpoint.interval", "workflows.folder", "home", "observability.metrics.statsd",
+    "observability.tracing.enabled", "observability.tracing.endpoint", "observability.tracing.exporter",
+    "observability.tracing.sample_rate",
 )  # fmt: skip
 def test_one_of_each_is_lost_under_load(
-    distributed: str, system: System, simulator: SimulatorServer, s3_url: str
+    distributed: str, system: System, simulator: SimulatorServer, s3_url: str, traces: OTLPReceiver, numbers: StatsD
 ) -> None:
     with contextlib.closing(AirflowAPI(distributed, "admin", PASSWORD)) as api:
         first = run(api, "chain", system)
@@ -130,6 +152,18 @@ def test_one_of_each_is_lost_under_load(
         for name in ("logs", "results", "checkpoints"):
             keys = [item["Key"] for item in bucket.list_objects_v2(Bucket=name).get("Contents", ())]
             assert any("chain" in key for key in keys), name
+        of_it = {
+            "dag_run.chain",
+            *(f"{kind}.{name}" for kind in ("task_run", "worker") for name in ("first", "second", "both")),
+        }
+        until(lambda: of_it <= {span.name for _, span in traces.spans}, system, "the spans of the first run")
+        # Those of one run are one trace.
+        assert len({span.trace_id for _, span in traces.spans if span.name in of_it}) == 1
+        assert {service for service, _ in traces.spans} == {"llm-orchestrator"}
+        assert any(line.startswith("airflow.dagrun.duration.success,dag_id=chain") for line in numbers.lines)
+
+        for role in ("api", *ROLES):
+            assert health(system, f"{role}1") == (0, f"{role} is at work\n")
 
         runs = [api.trigger("chain", {}) for _ in range(12)]
         until(lambda: sum(_state(api, one) == "success" for one in runs) >= 2, system, "the first of them")
@@ -145,6 +179,16 @@ def test_one_of_each_is_lost_under_load(
     ended = system.stop_all()
     assert {name: code for name, code in ended.items() if code not in (0, -15, 143)} == {}
     assert system.left() == []
+    for name in ("scheduler2", "worker2", "api2"):
+        code, said = health(system, name)
+        assert code == 1
+        assert "at work" not in said
+
+
+def health(system: System, name: str) -> tuple[int, str]:
+    """Ask whether what was started on a machine is at work."""
+    asked = system.command("health", "--config", str(system.config), **system.own[name])
+    return asked.returncode, asked.stdout
 
 
 def _state(api: AirflowAPI, one: DagRun) -> str:
