@@ -23,8 +23,8 @@ EXIT_BAD_FILE = 2
 """A workflow file, an input or an option cannot be used."""
 
 _COMMANDS = (
-    "validate", "run", "test", "graph", "new", "convert", "schema", "event", "costs", "config", "db", "server", "health",
-    "doctor", "backup", "restore", "simulator", "demo", "version",
+    "validate", "run", "test", "graph", "new", "convert", "schema", "event", "costs", "config", "db", "server", "airflow",
+    "health", "doctor", "backup", "restore", "simulator", "demo", "version",
 )  # fmt: skip
 
 _MODULES = {"restore": "backup"}

@@ -40,18 +40,17 @@ def add_parser(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.config import config_file, read_or_report
-    from airflow_llm_provider.cli.started import Started
+    from airflow_llm_provider.cli.started import as_started
 
     configuration = read_or_report(config_file(arguments.config), for_server=False).configuration
     if configuration is None:
         return EXIT_BAD_FILE
-    started = Started.read(configuration.home)
-    if not (mode := arguments.mode or (started and started.mode)):
+    running = as_started(configuration, arguments.mode)
+    if running is None:
         print(f"nothing was started from {configuration.home} yet")
         return EXIT_FAILED
-    server = configuration.server.model_copy(update={"mode": mode})
-    wrong = trouble(configuration.model_copy(update={"server": server}))
-    print(wrong or f"{mode} is at work")
+    wrong = trouble(running)
+    print(wrong or f"{running.server.mode} is at work")
     return EXIT_FAILED if wrong else EXIT_OK
 
 

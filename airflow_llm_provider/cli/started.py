@@ -11,7 +11,7 @@ from airflow_llm_provider.cli.files import write_atomically
 from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
 
-__all__ = ["Started", "digests"]
+__all__ = ["Started", "as_started", "digests"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,20 @@ class Started:
             home: The home.
         """
         write_atomically(home / "started.json", json.dumps(asdict(self)))
+
+
+def as_started(configuration: Configuration, mode: str | None = None) -> Configuration | None:
+    """Give the configuration in the mode that was started last from its home; None when nothing was yet.
+
+    Args:
+        configuration: What ``orchestrator.yaml`` says.
+        mode: A mode that was named, which wins.
+    """
+    started = Started.read(configuration.home)
+    if not (mode := mode or (started and started.mode)):
+        return None
+    server = configuration.server.model_copy(update={"mode": mode})
+    return configuration.model_copy(update={"server": server})
 
 
 def digests(configuration: Configuration) -> dict[str, str]:

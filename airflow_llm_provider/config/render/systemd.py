@@ -74,9 +74,9 @@ WantedBy=multi-user.target
 
 _ROTATION = """\
 # Made from orchestrator.yaml: llm-orchestrator config render systemd; goes to /etc/logrotate.d/llm-orchestrator
-# Logs of tasks are kept for a month. Those of the components are in the journal{or_file}.
+# What components write to {output}; logs of tasks are kept as tmpfiles.conf says.
 
-{files} {{
+{output} {{
     daily
     rotate 14
     compress
@@ -86,23 +86,26 @@ _ROTATION = """\
     # The file stays open: it is emptied, and what is written goes on at its beginning.
     copytruncate
 }}
+"""
 
-{home}/logs/tasks/*/*/*/*.log {{
-    monthly
-    rotate 0
-    missingok
-    maxage 30
-    nocreate
-}}
+_AGES = """\
+# Made from orchestrator.yaml: llm-orchestrator config render systemd; goes to /etc/tmpfiles.d/llm-orchestrator.conf
+# Logs of tasks, and of the reading of workflows, are kept for a month.
+e {home}/logs/tasks - - - m:30d
+e {home}/logs/dag_processor - - - m:30d
 """
 
 
 def files(configuration: Configuration) -> dict[str, str]:
-    """Give the units and the rotation of logs."""
+    """Give the units, and what becomes of old logs."""
+    output = configuration.observability.logging.output
+    # Otherwise it is in the journal, which sees to that itself.
+    rotated = {} if output in ("stdout", "stderr") else {"logrotate.conf": _ROTATION.format(output=output)}
     return {
         "llm-orchestrator.service": _unit(configuration),
         "llm-orchestrator@.service": _unit(configuration, template=True),
-        "logrotate.conf": _rotation(configuration),
+        "tmpfiles.conf": _AGES.format(home=configuration.home),
+        **rotated,
     }
 
 
@@ -132,13 +135,3 @@ def _unit(configuration: Configuration, *, template: bool = False) -> str:
 def _log_folder(configuration: Configuration) -> str | None:
     output = configuration.observability.logging.output
     return None if output in ("stdout", "stderr") else output.rpartition("/")[0] or None
-
-
-def _rotation(configuration: Configuration) -> str:
-    output = configuration.observability.logging.output
-    own = () if output in ("stdout", "stderr") else (output,)
-    return _ROTATION.format(
-        or_file=f", or in {output}" if own else "",
-        files=" ".join((*own, f"{configuration.home}/logs/dag_processor/*.log")),
-        home=configuration.home,
-    )

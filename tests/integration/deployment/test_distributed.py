@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import httpx
+import psycopg
 import pytest
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPI, DagRun
@@ -63,6 +66,14 @@ steps:
 outputs: {said: "{{ steps.both.output }}"}
 """
 
+SMALL = """
+name: small
+inputs: {number: {type: integer}}
+steps:
+  - {id: ask, provider: openai, model: gpt-4o-mini, prompt: "Run {{ inputs.number }}"}
+  - {id: show, type: transform, function: template, template: "{{ steps.ask.output }}", depends_on: [ask]}
+"""
+
 ROLES = ("scheduler", "dag-processor", "triggerer", "worker")
 
 
@@ -97,6 +108,7 @@ def distributed(
     system.config.write_text(text)
     (tmp_path / "dags").mkdir()
     (tmp_path / "dags" / "chain.yaml").write_text(WORKFLOW)
+    (tmp_path / "dags" / "small.yaml").write_text(SMALL)
     assert system.command("config", "check", str(system.config), ORCHESTRATOR_MODE="api").returncode == 0
     refused = system.command("server", "--mode", "scheduler", "--config", str(system.config))
     assert refused.returncode == 2
@@ -183,6 +195,41 @@ def test_one_of_each_is_lost_under_load(
         code, said = health(system, name)
         assert code == 1
         assert "at work" not in said
+
+
+@pytest.mark.skipif("RUNS" not in os.environ, reason="takes ten minutes and more; RUNS=1000 runs it")
+def test_none_of_a_thousand_is_lost_or_run_twice(
+    distributed: str, system: System, simulator: SimulatorServer, database: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = int(os.environ["RUNS"])
+    with contextlib.closing(AirflowAPI(distributed, "admin", PASSWORD)) as api:
+        until(lambda: api.dag("small"), system, "the workflow is read")
+        api.unpause("small")
+        for number in range(count):
+            api.trigger("small", {"number": number})
+    with psycopg.connect(database, autocommit=True) as connection:
+
+        def ended() -> bool:
+            states = dict(connection.execute("SELECT state, count(*) FROM dag_run GROUP BY state").fetchall())
+            with capsys.disabled():
+                print(f"\r{states.get('success', 0)} of {count} runs", end="", flush=True)
+            # Asking costs the database something, too.
+            time.sleep(count / 500)
+            return sum(states.get(state, 0) for state in ("success", "failed")) == count
+
+        until(ended, system, "all runs", count * 3)
+        told = "SELECT count(DISTINCT conf::text) FROM dag_run WHERE state = 'success'"
+        assert connection.execute(told).fetchall() == [(count,)]
+        tries = "SELECT state, try_number, count(*) FROM task_instance GROUP BY state, try_number"
+        assert connection.execute(tries).fetchall() == [("success", 1, 2 * count)]
+        took = """SELECT extract(epoch FROM max(end_date) - min(queued_at)),
+            percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM end_date - start_date)) FROM dag_run"""
+        [(seconds, each)] = connection.execute(took).fetchall()
+    with capsys.disabled():
+        print(
+            f"\n{count} runs in {seconds:.0f} s, {count / float(seconds) * 3600:.0f} an hour; half within {each:.0f} s"
+        )
+    assert httpx.get(f"{simulator.base_url}/_simulator/stats").json()["answered"] == count
 
 
 def health(system: System, name: str) -> tuple[int, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -44,6 +45,24 @@ def certificate(folder: Path) -> tuple[str, str]:
         capture_output=True,
     )
     return str(cert), str(key)
+
+
+def rotate(log: Path, system: System, folder: Path) -> None:
+    """Rotate a log as the rendered file says, while it is written to."""
+    units = folder / "units"
+    rendered = system.command("config", "render", "systemd", "--config", str(system.config), "--output", str(units))
+    assert rendered.returncode == 0, rendered.stderr
+    program = shutil.which("logrotate", path="/usr/sbin:/usr/bin")
+    if program is None:
+        # What it does: a copy is kept, and the file emptied.
+        shutil.copy(log, log.with_suffix(".log.1"))
+        os.truncate(log, 0)
+        return
+    (units / "logrotate.conf").chmod(0o644)
+    command = (program, "--force", "--state", str(folder / "state"), str(units / "logrotate.conf"))
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "ready: " in log.with_suffix(".log.1").read_text()
 
 
 @pytest.mark.shows(
@@ -145,6 +164,11 @@ def test_without_a_file_it_starts_on_its_defaults(system: System, tmp_path: Path
     (tmp_path / "home" / "dags" / "two-steps.yaml").write_text(WORKFLOW)
     with contextlib.closing(AirflowAPI(url, "admin", password)) as api:
         assert run(api, "two-steps", system).state == "success"
+    # Airflow's own command line has the same database.
+    listed = system.command(
+        "airflow", "--config", str(system.config), "dags", "list-runs", "two-steps", "--output", "json"
+    )
+    assert [item["state"] for item in json.loads(listed.stdout.splitlines()[-1])] == ["success"], listed.stderr
     # A backup is made while it runs.
     kept = tmp_path / "backup.tar.gz"
     made = system.command("backup", str(kept), "--config", str(system.config))
@@ -163,12 +187,21 @@ def test_without_a_file_it_starts_on_its_defaults(system: System, tmp_path: Path
     back = system.command("restore", str(kept), "--config", str(system.config))
     assert back.returncode == 0, back.stderr
     (tmp_path / "home").rename(tmp_path / "gone")
+    log = tmp_path / "logs" / "all.log"
+    log.parent.mkdir()
+    system.config.write_text(f"{system.config.read_text()}observability: {{logging: {{output: {log}}}}}\n")
     assert system.command("db", "check", "--config", str(system.config)).returncode == 0
     system.serve("standalone", "again")
-    until(lambda: "ready: " in system.said("again"), system, "ready")
-    assert "the password is in" not in system.said("again")
+    until(lambda: log.exists() and "ready: " in log.read_text(), system, "ready")
+    assert "the password is in" not in log.read_text()
     with contextlib.closing(AirflowAPI(url, "admin", password)) as api:
         assert run(api, "two-steps", system).state == "success"
         assert len(api.request("GET", "/dags/two-steps/dagRuns")["dag_runs"]) == 2
+        rotate(log, system, tmp_path)
+        assert run(api, "two-steps", system).state == "success"
+    # What was written since is at the beginning of the file, and not after a hole.
+    assert "two-steps" in log.read_text()
+    assert "\0" not in log.read_text()
+    assert "ready: " not in log.read_text()
     assert system.stop("again") == 0
     assert system.left() == []

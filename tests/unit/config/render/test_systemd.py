@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -111,3 +113,19 @@ def test_logrotate_takes_the_rotation(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "error:" not in done.stderr
+
+
+def test_old_logs_of_tasks_go(tmp_path: Path) -> None:
+    program = shutil.which("systemd-tmpfiles")
+    if program is None:
+        pytest.skip("systemd-tmpfiles is not installed")
+    here = Configuration.model_validate({"home": str(tmp_path)})
+    (tmp_path / "ages.conf").write_text(render("systemd", here)["tmpfiles.conf"])
+    task = tmp_path / "logs" / "tasks" / "dag_id=x" / "run_id=y" / "task_id=z"
+    task.mkdir(parents=True)
+    for name, days in {"attempt=1.log": 40, "attempt=2.log": 20}.items():
+        (task / name).write_text("said")
+        then = time.time() - days * 24 * 3600
+        os.utime(task / name, (then, then))
+    subprocess.run([program, "--clean", str(tmp_path / "ages.conf")], check=True, capture_output=True)
+    assert [path.name for path in task.iterdir()] == ["attempt=2.log"]
