@@ -55,9 +55,11 @@ def as_started(configuration: Configuration, mode: str | None = None) -> Configu
         configuration: What ``orchestrator.yaml`` says.
         mode: A mode that was named, which wins.
     """
-    started = Started.read(configuration.home)
-    if not (mode := mode or (started and started.mode)):
-        return None
+    if mode is None:
+        started = Started.read(configuration.home)
+        if started is None:
+            return None
+        mode = started.mode
     server = configuration.server.model_copy(update={"mode": mode})
     return configuration.model_copy(update={"server": server})
 
