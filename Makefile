@@ -44,7 +44,7 @@ lint: setup ## Check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/hadolint docker/Dockerfile tests/containers/stand-ins.Dockerfile
-	@$(BIN)/shellcheck docker/entrypoint.sh tests/containers/*.sh
+	@$(BIN)/shellcheck docker/entrypoint.sh systemd/install.sh tests/containers/*.sh
 
 format: setup ## Rewrite to the project's style
 	@$(BIN)/ruff check --fix .

@@ -32,3 +32,10 @@ RUN apt-get update && apt-get install --yes --no-install-recommends haproxy && r
 USER haproxy
 STOPSIGNAL SIGUSR1
 CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]
+
+# A machine as systemd/install.sh finds it, but for systemd, which runs in no container.
+FROM ${BASE_IMAGE} AS machine
+# hadolint ignore=DL3008
+RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
+    && rm -rf /var/lib/apt/lists/*
+CMD ["sleep", "infinity"]
