@@ -47,7 +47,7 @@ def components(configuration: Configuration) -> tuple[Component, ...]:
 def _servers(configuration: Configuration) -> tuple[Component, ...]:
     server, within = configuration.server, {}
     tasks = server.address(server.port.for_tasks)
-    if server.mode == "standalone":
+    if server.mode == "standalone" and not configuration.edge.enabled:
         tasks = server.tasks_address
         within = {"AIRFLOW__API__HOST": LOOPBACK, "AIRFLOW__API__SSL_CERT": "", "AIRFLOW__API__SSL_KEY": ""}
     proxy = ("--proxy-headers",) if server.behind_proxy else ()

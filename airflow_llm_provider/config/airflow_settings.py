@@ -29,6 +29,9 @@ EXECUTORS = {
 STORAGE_CONNECTION = "llm_storage"
 """The Airflow connection by which Airflow itself reaches object storage; it is made of the section ``storage``."""
 
+EDGE_QUEUES = "ORCHESTRATOR_EDGE_QUEUES"
+"""The variable that :mod:`airflow_llm_provider.policy` reads."""
+
 _EDGE_EXECUTOR = "airflow.providers.edge3.executors.EdgeExecutor"
 _SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 _LEVELS = {"trace": "DEBUG", "debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
@@ -137,7 +140,8 @@ def _variables(configuration: Configuration) -> tuple[Variable, ...]:
     Args:
         configuration: What ``orchestrator.yaml`` says.
     """
-    return (*_folders(configuration), *_gpus(configuration), *_traces(configuration), *_storage_access(configuration))
+    parts = (_folders, _gpus, _traces, _storage_access, _edge_queues)
+    return tuple(variable for part in parts for variable in part(configuration))
 
 
 def settings_of(configuration: Configuration) -> tuple[Setting | Variable, ...]:
@@ -360,9 +364,12 @@ def _security(configuration: Configuration) -> Iterator[Setting]:
 
 
 def _edge(configuration: Configuration) -> Iterator[Setting]:
-    edge = configuration.edge
+    edge, patience = configuration.edge, round(configuration.edge.link_timeout)
     if edge.enabled:
         yield Setting("edge", "api_enabled", "True", "the centre serves edge workers", "edge.enabled")
+        why = "a task at a site whose link is lost for a while is not run a second time"
+        longest = str(max(patience, 60))
+        yield Setting("scheduler", "task_instance_heartbeat_timeout", longest, why, "edge.link_timeout")
     if edge.api_url:
         address = edge.api_url.rstrip("/")
         path = "" if address.endswith("/edge_worker/v1/rpcapi") else "/edge_worker/v1/rpcapi"
@@ -370,6 +377,13 @@ def _edge(configuration: Configuration) -> Iterator[Setting]:
     if configuration.server.mode == "edge-worker":
         slots = edge.concurrency or configuration.execution.executor.worker_threads
         yield Setting("edge", "worker_concurrency", str(slots), "tasks at once", "edge.concurrency")
+        why = "a worker whose link is lost waits for it; by default it ends after 5 minutes"
+        yield Setting("edge", "api_retries", "1000000", why)
+        yield Setting("edge", "api_retry_wait_max", "10", "a link that is back is used within 10 s, not 90")
+        why = "what has ended while the link was lost is told when it is back"
+        tries = str(5 + patience // 10)
+        yield Setting("workers", "execution_api_retries", tries, why, "edge.link_timeout")
+        yield Setting("workers", "execution_api_retry_wait_max", "10", "the same for what tasks report")
     if edge.enabled or edge.api_url:
         interval = str(max(1, round(edge.poll_interval)))
         yield Setting(
@@ -379,6 +393,12 @@ def _edge(configuration: Configuration) -> Iterator[Setting]:
         yield Setting(
             "edge", "heartbeat_interval", interval, "seconds between two signs of life", "edge.heartbeat_interval"
         )
+
+
+def _edge_queues(configuration: Configuration) -> Iterator[Variable]:
+    if configuration.edge.enabled or configuration.server.mode == "edge-worker":
+        queues = ",".join(configuration.edge.queues)
+        yield Variable(EDGE_QUEUES, queues, "tasks of these queues go to the edge executor", "edge.queues")
 
 
 def _folders(configuration: Configuration) -> Iterator[Variable]:

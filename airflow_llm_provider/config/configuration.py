@@ -95,7 +95,7 @@ class Configuration(Section):
         chosen = self.execution.executor.type
         if chosen != "auto":
             return chosen
-        return "local" if self.server.mode == "standalone" else "celery"
+        return "local" if self.server.mode in ("standalone", "edge-worker") else "celery"
 
     @property
     def dags_folder(self) -> Path:

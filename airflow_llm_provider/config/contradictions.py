@@ -59,6 +59,12 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
             suggestion = "write where the centre is, such as https://orchestrator.example.com"
             yield Contradiction("edge.api_url", "the mode edge-worker needs 'edge.api_url'", suggestion)
         return
+    if configuration.edge.enabled and mode == "standalone" and configuration.server.tls.enabled:
+        yield Contradiction(
+            "server.tls.enabled",
+            "tasks of this machine and of edge sites report to one server, whose certificate can be for one address only",
+            "leave TLS to a proxy before it (server.behind_proxy: true), or take the modes api, scheduler and so on",
+        )
     if configuration.database.kind == "sqlite" and (mode != "standalone" or configuration.executor != "local"):
         yield Contradiction(
             "database.url",
@@ -86,10 +92,11 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
 
 def _security(configuration: Configuration) -> Iterator[Contradiction]:
     server, authentication = configuration.server, configuration.security.authentication
-    if authentication.jwt_secret is None and server.mode != "standalone":
+    if authentication.jwt_secret is None and (server.mode != "standalone" or configuration.edge.enabled):
+        whose = "the centre of edge sites" if server.mode == "standalone" else f"the mode {server.mode!r}"
         yield Contradiction(
             "security.authentication.jwt_secret",
-            f"the mode {server.mode!r} needs 'jwt_secret': all processes sign with the same",
+            f"{whose} needs 'jwt_secret': all processes sign with the same",
             "make one with: openssl rand -base64 48",
         )
     elif authentication.jwt_secret is not None and len(authentication.jwt_secret.get_secret_value()) < _SHORT:

@@ -133,13 +133,14 @@ class Edge(Section):
     """Another site, whose workers fetch their tasks over HTTP: section ``edge``.
 
     Attributes:
-        enabled: Whether the centre serves such workers; a step goes to them by its ``airflow: {queue: NAME}``.
+        enabled: Whether this is the centre of such workers; a step goes to them by its ``airflow: {queue: NAME}``.
         api_url: Where a worker of the site reaches the centre, such as ``https://orchestrator.example.com``.
         queues: Whose tasks it fetches; at the centre, which queues are the sites'.
         name: How the worker is shown; by default the machine's name.
         concurrency: Tasks at once of such a worker; by default ``execution.executor.worker_threads``.
         poll_interval: Seconds between two questions for work.
         heartbeat_interval: Seconds between two signs of life.
+        link_timeout: Seconds that the link may be lost before what a site has begun counts as lost, and is begun anew.
     """
 
     enabled: bool = False
@@ -149,3 +150,4 @@ class Edge(Section):
     concurrency: int | None = Field(default=None, ge=1)
     poll_interval: Duration = 1.0
     heartbeat_interval: Duration = 10.0
+    link_timeout: Duration = 300.0

@@ -79,11 +79,12 @@ def machine(made_images: dict[str, str], tmp_path: Path) -> Iterator[Machine]:
     base = f"BASE_IMAGE={made_images['BASE_IMAGE']}"
     recipe = ("--file", str(HERE / "stand-ins.Dockerfile"), "--target", "machine")
     docker("build", "--build-arg", base, *recipe, "--tag", "machine:stand-in", str(HERE))
+    # Airflow 3.2 cannot be imported with pydantic 2.14.
     older = tmp_path / "older.txt"
     command = [sys.executable, "-m", "uv", "pip", "compile", str(REPOSITORY / "pyproject.toml"), "--extra", "server"]
     options = ["--quiet", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
     only = ["--constraints", "-", "--python-version", "3.11", "--output-file", str(older)]
-    subprocess.run([*command, *options, *only], input="apache-airflow==3.2.*\n", text=True, check=True)
+    subprocess.run([*command, *options, *only], input="apache-airflow==3.2.*\npydantic<2.13\n", text=True, check=True)
     port = free_port()
     mounts = [f"{REPOSITORY}:/source:ro", f"{older}:/older.txt:ro"]
     container = docker(

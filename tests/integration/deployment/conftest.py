@@ -68,8 +68,8 @@ class System:
             command, env=self.environment(**variables), cwd=self.folder, capture_output=True, text=True, check=False
         )
 
-    def serve(self, mode: str, name: str = "", **variables: str) -> str:
-        """Start ``llm-orchestrator server``."""
+    def serve(self, mode: str, name: str = "", config: Path | None = None, **variables: str) -> str:
+        """Start ``llm-orchestrator server``, from a file of its own if need be."""
         name = name or mode
         self.own[name] = variables
         command = (
@@ -80,7 +80,7 @@ class System:
             "--mode",
             mode,
             "--config",
-            str(self.config),
+            str(config or self.config),
         )
         return self.start(name, command, **variables)
 
