@@ -11,8 +11,12 @@ export UV_PYTHON_DOWNLOADS := never
 # The oldest Python that constraints.txt holds versions for.
 OLDEST_PYTHON := 3.10
 
+# The edge provider is in a folder of its own, which only the test of an edge site puts on the path: its plugin would slow down every
+# Airflow process of the tests and the demo.
+EDGE := apache-airflow-providers-edge3 retryhttp
+
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test lint format types imports test-containers bench constraints clean
+.PHONY: help setup demo demo-stop test lint format types imports test-containers check-manifests bench constraints clean
 
 help: ## Show the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +30,7 @@ $(UV):
 
 $(VENV)/.installed: pyproject.toml constraints.txt | $(UV)
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --no-deps --target $(VENV)/edge $(EDGE)
 	@touch $@
 
 # The peers have an environment of their own: their plugins would slow down every Airflow process of the tests and the demo.
@@ -61,6 +66,11 @@ test: setup ## Run the tests (ARGS="-m 'not airflow'" leaves out those that star
 
 test-containers: setup ## Build the image and run the compose files, where a Docker Engine can be had
 	@$(BIN)/pytest tests/containers $(ARGS)
+
+check-manifests: setup ## Check the Kubernetes manifests with checkov, which has an environment of its own
+	@test -x $(VENV)-checkov/bin/checkov || $(UV) venv --quiet --python $(BIN)/python $(VENV)-checkov
+	@$(UV) pip install --quiet --python $(VENV)-checkov/bin/python checkov
+	@$(BIN)/pytest tests/unit/config/render/test_helm.py
 
 bench: $(VENV)-bench/.installed ## Measure against dag-factory, common.ai and a Python loop
 	@env -u PYTHONDONTWRITEBYTECODE $(VENV)-bench/bin/python -m compileall -q airflow_llm_provider dag_factory

@@ -20,6 +20,9 @@ from tests.containers.engine import HERE, docker
 SETTINGS = "home: /var/lib/llm-orchestrator\nserver: {host: 0.0.0.0}\n"
 VARIABLES = "OPENAI_API_KEY=simulated\nOPENAI_BASE_URL=http://127.0.0.1:8900/v1\n"
 
+# Airflow 3.2 with what it was made for: its execution API does not start with later ones.
+OLDER = "apache-airflow==3.2.*\ncadwyn<7.2\nfastapi<0.138\npydantic<2.14\nstarlette<1.4\n"
+
 START = """
 cd /var/lib/llm-orchestrator; set -a; . /etc/llm-orchestrator/environment
 setsid runuser --user orchestrator --preserve-environment -- env HOME=/var/lib/llm-orchestrator \
@@ -79,16 +82,15 @@ def machine(made_images: dict[str, str], tmp_path: Path) -> Iterator[Machine]:
     base = f"BASE_IMAGE={made_images['BASE_IMAGE']}"
     recipe = ("--file", str(HERE / "stand-ins.Dockerfile"), "--target", "machine")
     docker("build", "--build-arg", base, *recipe, "--tag", "machine:stand-in", str(HERE))
-    # Airflow 3.2 cannot be imported with pydantic 2.14.
     older = tmp_path / "older.txt"
     command = [sys.executable, "-m", "uv", "pip", "compile", str(REPOSITORY / "pyproject.toml"), "--extra", "server"]
     options = ["--quiet", "--no-annotate", "--no-header", "--no-emit-index-url", "--no-emit-find-links"]
     only = ["--constraints", "-", "--python-version", "3.11", "--output-file", str(older)]
-    subprocess.run([*command, *options, *only], input="apache-airflow==3.2.*\npydantic<2.13\n", text=True, check=True)
+    subprocess.run([*command, *options, *only], input=OLDER, text=True, check=True)
     port = free_port()
     mounts = [f"{REPOSITORY}:/source:ro", f"{older}:/older.txt:ro"]
     container = docker(
-        *("run", "--detach", "--publish", f"127.0.0.1:{port}:8080"),
+        *("run", "--detach", "--init", "--publish", f"127.0.0.1:{port}:8080"),
         *(part for mount in mounts for part in ("--volume", mount)),
         "machine:stand-in",
     )

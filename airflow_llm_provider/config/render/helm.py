@@ -7,6 +7,7 @@ hyphens: ``OPENAI_API_KEY`` is ``openai-api-key``. So no value here is secret.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -26,6 +27,30 @@ PLACEHOLDERS = {
 
 _CONFIG = "/etc/llm-orchestrator"
 _VARIABLE = re.compile(r"\$[{(](\w+)")
+
+_POD_SECURITY = {
+    "runAsNonRoot": True,
+    "runAsUser": 50000,
+    "runAsGroup": 0,
+    "fsGroup": 0,
+    "seccompProfile": {"type": "RuntimeDefault"},
+}
+_CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+
+_EXCUSES = (
+    "CKV_K8S_8=a step ends by itself, and Airflow misses its heartbeat",
+    "CKV_K8S_9=nobody sends requests to a step",
+    "CKV_K8S_15=a tag is never used twice",
+    "CKV_K8S_35=LLM clients read their keys from variables",
+    "CKV_K8S_43=the tag is chosen in orchestrator.yaml",
+)
+"""What checkov would have otherwise, and why it is so."""
+
+_ADMIN = "orchestrator-admin"
+"""The volume with the user's password."""
+
+_OF_SERVERS = ("DATABASE_URL", "JWT_SECRET", "FERNET_KEY", "ADMIN_PASSWORD")
+"""Variables that steps do not need."""
 
 _OF_THE_CHART = {
     ("core", "executor"), ("core", "dags_folder"), ("core", "execution_api_server_url"), ("api", "host"), ("api", "port"),
@@ -97,7 +122,7 @@ def _values(configuration: Configuration, text: str) -> dict[str, Any]:
         "extraConfigMaps": {"orchestrator-config": {"data": _yaml({"orchestrator.yaml": text})}},
         "volumes": [
             {"name": "orchestrator-config", "configMap": {"name": "orchestrator-config"}},
-            {"name": "orchestrator-admin", "secret": {"secretName": f"{cluster.secret}-admin"}},
+            {"name": _ADMIN, "secret": {"secretName": f"{cluster.secret}-admin"}},
         ],
         "volumeMounts": [
             {
@@ -106,7 +131,7 @@ def _values(configuration: Configuration, text: str) -> dict[str, Any]:
                 "subPath": "orchestrator.yaml",
                 "readOnly": True,
             },
-            {"name": "orchestrator-admin", "mountPath": f"{_CONFIG}/admin", "readOnly": True},
+            {"name": _ADMIN, "mountPath": f"{_CONFIG}/admin", "readOnly": True},
         ],
         # Not in any file: each is a Secret with the one key that the chart reads there.
         "data": {
@@ -144,6 +169,7 @@ def _values(configuration: Configuration, text: str) -> dict[str, Any]:
             "persistence": {"enabled": False},
             "podDisruptionBudget": _budget(cluster.triggerers),
         },
+        "securityContexts": {"pod": _POD_SECURITY, "containers": _CONTAINER_SECURITY},
         "workers": _workers(configuration),
         "ingress": _ingress(configuration),
         "networkPolicies": {"enabled": True},
@@ -151,7 +177,71 @@ def _values(configuration: Configuration, text: str) -> dict[str, Any]:
         "logs": {"persistence": {"enabled": False}},
         "dags": _dags(configuration),
     }
+    if "kubernetes" in configuration.executor and configuration.kubernetes.git.repository is None:
+        # With git-sync it is the chart's own, which has the container that brings the files.
+        values["podTemplate"] = _yaml(_step_pod(configuration, values))
     return values
+
+
+def _step_pod(configuration: Configuration, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the pod of a step, which the Kubernetes executor completes with the step's command and its ``airflow: {pod: …}``.
+
+    The chart fills in the release; it is the chart's ConfigMap that has ``airflow.cfg``. A step reaches no database and signs
+    nothing, so it gets neither address nor keys.
+    """
+    cluster = configuration.kubernetes
+    secrets = [
+        {
+            "name": item["envName"],
+            "valueFrom": {"secretKeyRef": {"name": item["secretName"], "key": item["secretKey"]}},
+        }
+        for item in values["secret"]
+        if item["envName"] not in _OF_SERVERS
+    ]
+    volumes = [volume for volume in values["volumes"] if volume["name"] != _ADMIN]
+    mounts = [mount for mount in values["volumeMounts"] if mount["name"] != _ADMIN]
+    base = {
+        "name": "base",
+        "image": f"{cluster.image}:{cluster.tag}",
+        "imagePullPolicy": "IfNotPresent",
+        "env": [
+            {"name": "AIRFLOW_HOME", "value": "/opt/airflow"},
+            # The pod runs its one task itself.
+            {"name": "AIRFLOW__CORE__EXECUTOR", "value": "LocalExecutor"},
+            *values["env"],
+            *secrets,
+        ],
+        "resources": _resources(cluster.workers.resources),
+        "securityContext": {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": True},
+        "volumeMounts": [
+            {"name": "config", "mountPath": "/opt/airflow/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
+            {"name": "logs", "mountPath": "/opt/airflow/logs"},
+            {"name": "tmp", "mountPath": "/tmp"},
+            *mounts,
+        ],
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": "step",
+            "labels": {"tier": "airflow", "component": "worker", "release": "{{ .Release.Name }}"},
+            "annotations": {f"checkov.io/skip{number}": reason for number, reason in enumerate(_EXCUSES, start=1)},
+        },
+        "spec": {
+            "restartPolicy": "Never",
+            "serviceAccountName": "{{ .Release.Name }}-worker",
+            "automountServiceAccountToken": False,
+            "securityContext": _POD_SECURITY,
+            "containers": [base],
+            "volumes": [
+                {"name": "config", "configMap": {"name": "{{ .Release.Name }}-config"}},
+                {"name": "logs", "emptyDir": {}},
+                {"name": "tmp", "emptyDir": {}},
+                *volumes,
+            ],
+        },
+    }
 
 
 def _names(text: str) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,10 @@ import pytest
 from airflow_llm_provider.cli.airflow_api import AirflowAPI
 from airflow_llm_provider.simulator import SimulatorServer
 from airflow_llm_provider.simulator.faults import Fault
-from tests.conftest import REPOSITORY, free_port
+from tests.conftest import free_port
 from tests.integration.deployment.conftest import PASSWORD, System, is_healthy, run, until
 
-PROVIDER = Path(os.environ.get("VIRTUAL_ENV", REPOSITORY / ".venv")) / "edge"
+PROVIDER = Path(sys.prefix) / "edge"
 """Where ``make test`` puts the edge provider: its plugin would cost each process of the other tests half a second."""
 
 SECRET = "a-secret-that-centre-and-sites-share-and-that-nobody-else-can-know-at-all"
