@@ -86,7 +86,7 @@ def test_kubernetes_takes_the_manifests(folder: Path, version: str) -> None:
             kubernetes_validate.validate(document, version, strict=True)
 
 
-@pytest.mark.shows("kubernetes.image", "kubernetes.tag", "kubernetes.workers.resources")
+@pytest.mark.shows("kubernetes.image", "kubernetes.tag", "kubernetes.workers.resources.cpu_request")
 def test_the_kubernetes_executor_makes_the_pod_of_a_step() -> None:
     pytest.importorskip("airflow.providers.cncf.kubernetes")
     from airflow.providers.cncf.kubernetes.pod_generator import PodGenerator
