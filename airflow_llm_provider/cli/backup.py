@@ -81,7 +81,7 @@ def _restore(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         try:
             with tarfile.open(arguments.file) as archive:
-                archive.extractall(folder, filter="data")
+                _unpack(archive, Path(folder).resolve())
             manifest = json.loads((Path(folder) / "manifest.json").read_text(encoding="utf-8"))
         except (OSError, tarfile.TarError, ValueError) as error:
             raise ConfigurationError(f"{arguments.file} is no backup that can be read: {error}") from None
@@ -100,6 +100,19 @@ def _restore(arguments: argparse.Namespace) -> int:
             (home / name).chmod(0o600)
     print(f"restored the backup of {manifest['made']} into {home}; start it: llm-orchestrator server")
     return EXIT_OK
+
+
+def _unpack(archive: tarfile.TarFile, folder: Path) -> None:
+    """Write the files of an archive below a folder; the filters of tarfile are not in every Python 3.10 and 3.11."""
+    for member in archive:
+        target = (folder / member.name).resolve()
+        content = archive.extractfile(member) if member.isfile() and target.is_relative_to(folder) else None
+        if content is None:
+            raise tarfile.TarError(f"it holds {member.name!r}, which no backup does")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with content, target.open("wb") as file:
+            shutil.copyfileobj(content, file)
+        target.chmod(member.mode & 0o777)
 
 
 def _configuration(arguments: argparse.Namespace) -> Configuration | None:

@@ -72,3 +72,19 @@ def test_what_is_kept_comes_back(tmp_path: Path, databases: list[str], capsys: p
     assert "the backup is of a postgresql, but the file names a sqlite" in capsys.readouterr().err
     assert main(["restore", str(tmp_path / "first.yaml"), "--config", third]) == 2
     assert "is no backup that can be read" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", ["above", "link"])
+def test_a_file_that_is_no_backup_writes_nowhere_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    entry = tarfile.TarInfo("../../escaped" if kind == "above" else "home")
+    entry.type = tarfile.REGTYPE if kind == "above" else tarfile.SYMTYPE
+    entry.linkname = "" if kind == "above" else str(tmp_path)
+    with tarfile.open(tmp_path / "bad.tar.gz", "w:gz") as archive:
+        archive.addfile(entry)
+    path = tmp_path / "orchestrator.yaml"
+    path.write_text(f"home: {tmp_path}/home\n")
+    assert main(["restore", str(tmp_path / "bad.tar.gz"), "--config", str(path)]) == 2
+    assert f"it holds {entry.name!r}, which no backup does" in capsys.readouterr().err
+    assert not (tmp_path / "home").exists()
