@@ -103,6 +103,12 @@ _ALWAYS = (
         "60",
         "a task that was killed with its machine is seen after one minute, not after five",
     ),
+    Setting(
+        "scheduler",
+        "num_stuck_in_queued_retries",
+        "144",
+        "a task may wait a day for a free worker; by default it fails after 3 × 10 minutes in the queue",
+    ),
     Setting("core", "default_task_retry_delay", "10", "a task that was lost is run again soon, not after 5 minutes"),
     Setting(
         "celery", "operation_timeout", "10", "a broker that is away for a moment loses no task; the default is 1 s"

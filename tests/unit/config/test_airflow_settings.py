@@ -69,7 +69,9 @@ def known_options() -> dict[str, set[str]]:
             known.setdefault(name, set()).update(section["options"])
     # The edge provider is not among the tests' packages.
     known["edge"] = {"api_enabled", "api_url", "worker_concurrency", "job_poll_interval", "heartbeat_interval"}
+    # These are read, and described nowhere.
     known["edge"] |= {"api_retries", "api_retry_wait_max"}
+    known["scheduler"].add("num_stuck_in_queued_retries")
     return known
 
 
