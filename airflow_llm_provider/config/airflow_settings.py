@@ -111,6 +111,13 @@ _ALWAYS = (
     ),
     Setting("core", "default_task_retry_delay", "10", "a task that was lost is run again soon, not after 5 minutes"),
     Setting(
+        "workers",
+        "execution_api_retries",
+        "15",
+        "a task outlasts a database or API server that is away for a minute; the default of 5 gives up after some 10 s",
+    ),
+    Setting("workers", "execution_api_retry_wait_max", "10", "and goes on soon after that; the default is up to 90 s"),
+    Setting(
         "celery", "operation_timeout", "10", "a broker that is away for a moment loses no task; the default is 1 s"
     ),
 )
@@ -244,9 +251,13 @@ def _database_url(configuration: Configuration) -> tuple[str, str]:
     if database.kind == "sqlite":
         return (url if "timeout=" in url else f"{url}{'&' if '?' in url else '?'}timeout=60"), sqlite
     parts = urlsplit(url)
-    query = {"connect_timeout": f"{max(2, round(database.pool.connection_timeout))}", **dict(parse_qsl(parts.query))}
+    query = {"connect_timeout": f"{max(2, round(database.pool.connection_timeout))}"}
     # A driver that the file names is kept.
     scheme = parts.scheme if "+" in parts.scheme else "postgresql+psycopg"
+    if configuration.topology.postgres.nodes and "+psycopg" in scheme:
+        # HAProxy takes a replica for the leader until it has asked it: in the first seconds after its start.
+        query["target_session_attrs"] = "read-write"
+    query |= parse_qsl(parts.query)
     # SQLAlchemy reads the host of a local socket from the query, where urlunsplit would drop the empty one.
     return f"{scheme}://{parts.netloc}{parts.path}?{urlencode(query)}", "where Airflow keeps what it knows"
 
@@ -286,6 +297,10 @@ def _execution(configuration: Configuration) -> Iterator[Setting]:
         result = result or f"db+{_database_url(configuration)[0]}"
         why, source = "where workers tell how a task has ended", "execution.queue.result_backend"
         yield Setting("celery", "result_backend", result, why, source, is_secret=True)
+        if result.startswith("db+"):
+            why = "a worker waits for a database that is away; else it takes tasks, cannot say so, and drops them"
+            patience = json.dumps({"result_backend_always_retry": True})
+            yield Setting("celery", "extra_celery_config", patience, why, source)
 
 
 def _observability(configuration: Configuration) -> Iterator[Setting]:

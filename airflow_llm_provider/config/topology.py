@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
 from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Port, Section
 
@@ -45,7 +46,8 @@ class PostgresCluster(Section):
         port: Port of PostgreSQL.
         api_port: Port of Patroni, by which HAProxy finds the leader.
         etcd: Addresses of etcd, which knows who leads.
-        network: Whose machines may replicate and log in.
+        network: Whose machines may replicate and log in: the database's own.
+        clients: Whose machines may log in, too: those of the components, or of the HAProxy between.
         data_dir: Where PostgreSQL keeps its data.
         bin_dir: Where PostgreSQL's programs are; by default those on the path.
         ttl: Seconds after which a leader that is not heard of is replaced.
@@ -59,6 +61,7 @@ class PostgresCluster(Section):
     api_port: Port = 8008
     etcd: tuple[str, ...] = ()
     network: str = "10.0.2.0/24"
+    clients: tuple[str, ...] = ("10.0.0.0/8",)
     data_dir: str = "/var/lib/postgresql/15/main"
     bin_dir: str | None = None
     ttl: int = Field(default=30, ge=15)
@@ -76,6 +79,20 @@ class PostgresCluster(Section):
             "effective_io_concurrency": 200,
         }
     )
+
+    @property
+    def retry_timeout(self) -> int:
+        """Seconds for which Patroni tries to reach etcd or PostgreSQL again; two of them and a look fit into ``ttl``."""
+        return min(10, (self.ttl - self.loop_wait) // 2)
+
+    @model_validator(mode="after")
+    def _in_time(self) -> Self:
+        # https://patroni.readthedocs.io/en/latest/dynamic_configuration.html: 3 s is the least retry_timeout.
+        if self.retry_timeout < 3:
+            raise ValueError(
+                f"'ttl' is {self.ttl}, too short for 'loop_wait', {self.loop_wait}; write at least {self.loop_wait + 6}"
+            )
+        return self
 
 
 class Topology(Section):

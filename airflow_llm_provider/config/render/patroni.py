@@ -15,7 +15,8 @@ __all__ = ["files"]
 def files(configuration: Configuration) -> dict[str, str]:
     """Give ``NAME.yaml`` for each machine.
 
-    The passwords are left to the variables that Patroni reads: ``PATRONI_SUPERUSER_PASSWORD``, ``PATRONI_REPLICATION_PASSWORD``.
+    The passwords are left to the variables that Patroni reads: ``PATRONI_SUPERUSER_PASSWORD``, ``PATRONI_REPLICATION_PASSWORD``
+    and ``PATRONI_REWIND_PASSWORD``.
 
     Raises:
         ConfigurationError: No machine, or no etcd, is named.
@@ -40,7 +41,14 @@ def _node(configuration: Configuration, name: str) -> dict[str, Any]:
         "connect_address": address,
         "data_dir": f"{cluster.data_dir.rstrip('/')}",
         "pgpass": f"{cluster.data_dir.rstrip('/')}.pgpass",
-        "authentication": {"superuser": {"username": "postgres"}, "replication": {"username": "replicator"}},
+        # Read again by `patronictl reload`, unlike that of the bootstrap.
+        "pg_hba": _access(configuration),
+        "authentication": {
+            "superuser": {"username": "postgres"},
+            "replication": {"username": "replicator"},
+            # A leader that was lost comes back as a replica; this user may do what that needs, and no more.
+            "rewind": {"username": "rewind"},
+        },
     }
     if cluster.bin_dir:
         postgresql["bin_dir"] = cluster.bin_dir
@@ -54,18 +62,31 @@ def _node(configuration: Configuration, name: str) -> dict[str, Any]:
             "dcs": {
                 "ttl": cluster.ttl,
                 "loop_wait": cluster.loop_wait,
-                "retry_timeout": 10,
+                "retry_timeout": cluster.retry_timeout,
                 "maximum_lag_on_failover": 1048576,
                 # What a run has told the database is on two machines before it counts.
                 "synchronous_mode": True,
                 "postgresql": {"use_pg_rewind": True, "parameters": dict(cluster.parameters)},
             },
-            "initdb": [{"encoding": "UTF8"}, "data-checksums"],
-            "pg_hba": [
-                "local all all trust",
-                f"host replication replicator {cluster.network} scram-sha-256",
-                f"host all all {cluster.network} scram-sha-256",
+            # Without the last two, whoever is on the machine is let in as anybody.
+            "initdb": [
+                {"encoding": "UTF8"},
+                "data-checksums",
+                {"auth-host": "scram-sha-256"},
+                {"auth-local": "peer"},
             ],
+            # Patroni's own check asks for it here, too.
+            "pg_hba": _access(configuration),
         },
         "postgresql": postgresql,
     }
+
+
+def _access(configuration: Configuration) -> list[str]:
+    cluster = configuration.topology.postgres
+    return [
+        # Who is postgres on the machine is postgres in the database.
+        "local all all peer",
+        f"host replication replicator {cluster.network} scram-sha-256",
+        *(f"host all all {network} scram-sha-256" for network in (cluster.network, *cluster.clients)),
+    ]

@@ -258,16 +258,13 @@ def database(postgres_url: str) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
 
 
-@pytest.fixture
-def system(tmp_path: Path, simulator: SimulatorServer, database: str, redis_url: str, s3_url: str) -> Iterator[System]:
-    """Give a system without processes and with an empty file; its models are simulated.
-
-    It ends before the servers that it may use.
-    """
-    config = tmp_path / "orchestrator.yaml"
+@contextlib.contextmanager
+def simulated(folder: Path, simulator: SimulatorServer) -> Iterator[System]:
+    """Give a system without processes and with an empty file; its models are simulated."""
+    config = folder / "orchestrator.yaml"
     config.write_text("")
     made = System(
-        tmp_path,
+        folder,
         config,
         {
             "OPENAI_BASE_URL": simulator.openai_base_url,
@@ -284,3 +281,10 @@ def system(tmp_path: Path, simulator: SimulatorServer, database: str, redis_url:
         yield made
     finally:
         made.end()
+
+
+@pytest.fixture
+def system(tmp_path: Path, simulator: SimulatorServer, database: str, redis_url: str, s3_url: str) -> Iterator[System]:
+    """Give a system that ends before the servers that it may use."""
+    with simulated(tmp_path, simulator) as made:
+        yield made

@@ -175,6 +175,14 @@ def test_the_url_of_the_database(given: str, becomes: str) -> None:
             {
                 "CELERY__BROKER_URL": "amqp://h",
                 "CELERY__RESULT_BACKEND": "db+postgresql+psycopg://h/d?connect_timeout=30",
+                "CELERY__EXTRA_CELERY_CONFIG": '{"result_backend_always_retry": true}',
+            },
+        ),
+        (
+            {"database": {"url": "postgresql://h/d"}, "topology": {"postgres": {"nodes": {"postgres1": "10.0.2.10"}}}},
+            {
+                "DATABASE__SQL_ALCHEMY_CONN": "postgresql+psycopg://h/d?connect_timeout=30"
+                "&target_session_attrs=read-write"
             },
         ),
         ({"execution": {"scheduler": {"max_parallel_workflows": 7}}}, {"CORE__MAX_ACTIVE_RUNS_PER_DAG": "7"}),
