@@ -281,8 +281,8 @@ def start_components(cluster: Cluster) -> None:
 
 @pytest.mark.shows(
     "topology.postgres.scope", "topology.postgres.nodes", "topology.postgres.port", "topology.postgres.etcd",
-    "topology.postgres.network", "topology.postgres.data_dir", "topology.postgres.bin_dir", "topology.postgres.ttl",
-    "topology.postgres.parameters", "execution.queue.url", "execution.queue.result_backend",
+    "topology.postgres.network", "topology.postgres.bin_dir", "topology.postgres.ttl", "topology.postgres.parameters",
+    "execution.queue.url",
 )  # fmt: skip
 def test_the_databases_machine_is_lost_under_load(cluster: Cluster) -> None:
     system, first = cluster.system, cluster.leader()
