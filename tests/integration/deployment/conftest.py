@@ -31,11 +31,11 @@ PASSWORD = "a-password-of-the-tests"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder: each starts an Airflow of its own, and one at a time is enough for a machine."""
+    """Mark the tests of this folder: each starts an Airflow of its own, one at a time."""
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.airflow)
-            item.add_marker(pytest.mark.xdist_group("airflow"))
+            item.add_marker(pytest.mark.xdist_group("deployment"))
 
 
 @dataclass
