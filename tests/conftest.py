@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -70,6 +71,44 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield server.get_uri()
     finally:
         server.cleanup()
+
+
+@pytest.fixture
+def database(postgres_url: str) -> Iterator[str]:
+    """Make an empty database, and give its URL."""
+    import psycopg
+
+    name = f"airflow_{uuid.uuid4().hex[:8]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
+    yield postgres_url.replace("/postgres?", f"/{name}?")
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
+
+
+@contextlib.contextmanager
+def simulated(folder: Path, simulator: SimulatorServer) -> Iterator[System]:
+    """Give a system without processes and with an empty file; its models are simulated."""
+    config = folder / "orchestrator.yaml"
+    config.write_text("")
+    made = System(
+        folder,
+        config,
+        {
+            "OPENAI_BASE_URL": simulator.openai_base_url,
+            "OPENAI_API_KEY": "simulated",
+            "ANTHROPIC_BASE_URL": simulator.anthropic_base_url,
+            "ANTHROPIC_API_KEY": "simulated",
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "NO_PROXY": "127.0.0.1,localhost",
+        },
+    )
+    try:
+        yield made
+    finally:
+        made.end()
 
 
 @pytest.fixture(scope="session")

@@ -30,13 +30,14 @@ def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.components import component_environment
     from airflow_llm_provider.cli.config import config_file, read_or_report
     from airflow_llm_provider.cli.home import Home
-    from airflow_llm_provider.cli.started import as_started
+    from airflow_llm_provider.cli.started import Started
 
     path = config_file(arguments.config)
     configuration = read_or_report(path, for_server=False).configuration
     if configuration is not None:
-        # The keys are those that the server of this home has, whose mode may have been named on its command line.
-        configuration = as_started(configuration) or configuration
+        # The keys are those that the server of this home has.
+        if started := Started.read(configuration.home):
+            configuration = started.applied(configuration)
         environment = component_environment(Home(configuration.home).prepare(configuration), path)
         os.execve(sys.executable, (sys.executable, "-m", "airflow", *arguments.arguments), environment)
     return EXIT_BAD_FILE

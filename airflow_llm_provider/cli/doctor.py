@@ -119,7 +119,7 @@ def _environment(configuration: Configuration) -> Iterator[Finding]:
     if started is None:
         yield Finding("configuration", "ok", "no server was started from this home yet")
         return
-    then, now = started.settings, digests(configuration)
+    then, now = started.settings, digests(started.applied(configuration))
     changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
     if changed:
         yield Finding(

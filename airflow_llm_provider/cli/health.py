@@ -40,17 +40,17 @@ def add_parser(commands: Any) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.config import config_file, read_or_report
-    from airflow_llm_provider.cli.started import as_started
+    from airflow_llm_provider.cli.started import Started
 
     configuration = read_or_report(config_file(arguments.config), for_server=False).configuration
     if configuration is None:
         return EXIT_BAD_FILE
-    running = as_started(configuration, arguments.mode)
-    if running is None:
+    started = Started(arguments.mode) if arguments.mode else Started.read(configuration.home)
+    if started is None:
         print(f"nothing was started from {configuration.home} yet")
         return EXIT_FAILED
-    wrong = trouble(running)
-    print(wrong or f"{running.server.mode} is at work")
+    wrong = trouble(started.applied(configuration))
+    print(wrong or f"{started.mode} is at work")
     return EXIT_FAILED if wrong else EXIT_OK
 
 

@@ -11,7 +11,7 @@ from airflow_llm_provider.cli.files import write_atomically
 from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
 
-__all__ = ["Started", "as_started", "digests"]
+__all__ = ["Started", "digests"]
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,15 @@ class Started:
             # One that an earlier version has written holds something else.
             return None
 
+    def applied(self, configuration: Configuration) -> Configuration:
+        """Give the configuration in the mode of the server, which may have been named on its command line.
+
+        Args:
+            configuration: What ``orchestrator.yaml`` says.
+        """
+        server = configuration.server.model_copy(update={"mode": self.mode})
+        return configuration.model_copy(update={"server": server})
+
     def write(self, home: Path) -> None:
         """Keep it.
 
@@ -46,22 +55,6 @@ class Started:
             home: The home.
         """
         write_atomically(home / "started.json", json.dumps(asdict(self)))
-
-
-def as_started(configuration: Configuration, mode: str | None = None) -> Configuration | None:
-    """Give the configuration in the mode that was started last from its home; None when nothing was yet.
-
-    Args:
-        configuration: What ``orchestrator.yaml`` says.
-        mode: A mode that was named, which wins.
-    """
-    if mode is None:
-        started = Started.read(configuration.home)
-        if started is None:
-            return None
-        mode = started.mode
-    server = configuration.server.model_copy(update={"mode": mode})
-    return configuration.model_copy(update={"server": server})
 
 
 def digests(configuration: Configuration) -> dict[str, str]:

@@ -9,18 +9,20 @@ from pathlib import Path
 import pytest
 
 from airflow_llm_provider.cli import doctor, main
+from airflow_llm_provider.cli.started import Started, digests
+from airflow_llm_provider.config.reading import read_configuration
 from airflow_llm_provider.simulator import SimulatorServer
 from tests.conftest import free_port
 
 
 def looked(
-    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, text: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, port: int = 0
 ) -> tuple[int, list[tuple[str, str]], str]:
     """Give the exit code, what was found, and all that was said."""
     for name in [name for name in os.environ if name.startswith("AIRFLOW__")]:
         monkeypatch.delenv(name)
     config = tmp_path / "orchestrator.yaml"
-    config.write_text(f"home: {tmp_path}/home\nserver: {{port: {{http: {free_port()}}}}}\n{text}")
+    config.write_text(f"home: {tmp_path}/home\nserver: {{port: {{http: {port or free_port()}}}}}\n{text}")
     code = main(["doctor", "--config", str(config), "--output", "json"])
     said = capsys.readouterr().out
     return code, [(item["what"], item["verdict"]) for item in json.loads(said)], said
@@ -83,6 +85,20 @@ def test_what_has_changed_since_the_start(
     assert "changed since the server was started: AIRFLOW_HOME" in said
     assert ("database", "error") in found
     assert "run: llm-orchestrator db init" in said
+
+
+def test_a_component_whose_mode_was_named_has_not_changed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, text = free_port(), "execution: {queue: {url: redis://127.0.0.1/0}}\n"
+    path = tmp_path / "orchestrator.yaml"
+    path.write_text(f"home: {tmp_path}/home\nserver: {{port: {{http: {port}}}}}\n{text}")
+    configuration = read_configuration(path, {}).configuration
+    assert configuration is not None
+    (tmp_path / "home").mkdir()
+    Started("worker", digests(Started("worker").applied(configuration))).write(tmp_path / "home")
+    _, found, _ = looked(tmp_path, text, capsys, monkeypatch, port)
+    assert ("configuration", "ok") in found
 
 
 def test_clocks(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -243,44 +242,6 @@ def s3_url() -> Iterator[str]:
         client.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
     yield url
     server.stop()
-
-
-@pytest.fixture
-def database(postgres_url: str) -> Iterator[str]:
-    """Make an empty database, and give its URL."""
-    import psycopg
-
-    name = f"airflow_{uuid.uuid4().hex[:8]}"
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[call-overload]
-    yield postgres_url.replace("/postgres?", f"/{name}?")
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
-
-
-@contextlib.contextmanager
-def simulated(folder: Path, simulator: SimulatorServer) -> Iterator[System]:
-    """Give a system without processes and with an empty file; its models are simulated."""
-    config = folder / "orchestrator.yaml"
-    config.write_text("")
-    made = System(
-        folder,
-        config,
-        {
-            "OPENAI_BASE_URL": simulator.openai_base_url,
-            "OPENAI_API_KEY": "simulated",
-            "ANTHROPIC_BASE_URL": simulator.anthropic_base_url,
-            "ANTHROPIC_API_KEY": "simulated",
-            "AWS_ACCESS_KEY_ID": "k",
-            "AWS_SECRET_ACCESS_KEY": "s",
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "NO_PROXY": "127.0.0.1,localhost",
-        },
-    )
-    try:
-        yield made
-    finally:
-        made.end()
 
 
 @pytest.fixture
