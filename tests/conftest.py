@@ -86,31 +86,6 @@ def database(postgres_url: str) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[call-overload]
 
 
-@contextlib.contextmanager
-def simulated(folder: Path, simulator: SimulatorServer) -> Iterator[System]:
-    """Give a system without processes and with an empty file; its models are simulated."""
-    config = folder / "orchestrator.yaml"
-    config.write_text("")
-    made = System(
-        folder,
-        config,
-        {
-            "OPENAI_BASE_URL": simulator.openai_base_url,
-            "OPENAI_API_KEY": "simulated",
-            "ANTHROPIC_BASE_URL": simulator.anthropic_base_url,
-            "ANTHROPIC_API_KEY": "simulated",
-            "AWS_ACCESS_KEY_ID": "k",
-            "AWS_SECRET_ACCESS_KEY": "s",
-            "AWS_DEFAULT_REGION": "eu-west-1",
-            "NO_PROXY": "127.0.0.1,localhost",
-        },
-    )
-    try:
-        yield made
-    finally:
-        made.end()
-
-
 @pytest.fixture(scope="session")
 def redis_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Start a Redis that keeps nothing."""

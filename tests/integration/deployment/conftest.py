@@ -244,6 +244,31 @@ def s3_url() -> Iterator[str]:
     server.stop()
 
 
+@contextlib.contextmanager
+def simulated(folder: Path, simulator: SimulatorServer) -> Iterator[System]:
+    """Give a system without processes and with an empty file; its models are simulated."""
+    config = folder / "orchestrator.yaml"
+    config.write_text("")
+    made = System(
+        folder,
+        config,
+        {
+            "OPENAI_BASE_URL": simulator.openai_base_url,
+            "OPENAI_API_KEY": "simulated",
+            "ANTHROPIC_BASE_URL": simulator.anthropic_base_url,
+            "ANTHROPIC_API_KEY": "simulated",
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_DEFAULT_REGION": "eu-west-1",
+            "NO_PROXY": "127.0.0.1,localhost",
+        },
+    )
+    try:
+        yield made
+    finally:
+        made.end()
+
+
 @pytest.fixture
 def system(tmp_path: Path, simulator: SimulatorServer, database: str, redis_url: str, s3_url: str) -> Iterator[System]:
     """Give a system that ends before the servers that it may use."""
