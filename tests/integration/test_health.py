@@ -42,7 +42,7 @@ def test_servers_that_do_not_answer(tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_a_component_is_known_by_its_sign_of_life(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-    postgres_url: str,
+    database: str,
     host: str,
     ago: int,
     expected: tuple[int, str],
