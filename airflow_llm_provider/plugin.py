@@ -13,18 +13,6 @@ from airflow.plugins_manager import AirflowPlugin
 
 __all__ = ["LLMProviderPlugin"]
 
-PRELOADED = (
-    "airflow_llm_provider.operators.step",
-    "airflow_llm_provider.executors.llm",
-    "airflow_llm_provider.executors.transform",
-    "airflow_llm_provider.executors.action",
-    "airflow_llm_provider.clients.openai",
-    "airflow_llm_provider.clients.anthropic",
-    "dag_factory.loader",
-    "lark",
-    "tenacity",
-)
-
 
 class _Preload:
     """Imports in the parent what each forked task would otherwise import for itself."""
@@ -37,8 +25,7 @@ class _Preload:
             component: A ``Job`` in these, and another marker in a task's own process, which imports what it uses anyway.
         """
         if type(component).__name__ == "Job":
-            for name in PRELOADED:
-                importlib.import_module(name)
+            importlib.import_module("airflow_llm_provider.preloaded")
 
 
 class LLMProviderPlugin(AirflowPlugin):

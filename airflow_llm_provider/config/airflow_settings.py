@@ -32,6 +32,9 @@ STORAGE_CONNECTION = "llm_storage"
 EDGE_QUEUES = "ORCHESTRATOR_EDGE_QUEUES"
 """The variable that :mod:`airflow_llm_provider.policy` reads."""
 
+_PRELOADED = "airflow_llm_provider.preloaded"
+"""The module that loads what tasks need; it also loads what the variable ``ORCHESTRATOR_PRELOAD`` names."""
+
 _EDGE_EXECUTOR = "airflow.providers.edge3.executors.EdgeExecutor"
 _SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 _LEVELS = {"trace": "DEBUG", "debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
@@ -153,7 +156,7 @@ def _variables(configuration: Configuration) -> tuple[Variable, ...]:
     Args:
         configuration: What ``orchestrator.yaml`` says.
     """
-    parts = (_folders, _gpus, _traces, _storage_access, _edge_queues)
+    parts = (_folders, _gpus, _traces, _storage_access, _edge_queues, _preloaded)
     return tuple(variable for part in parts for variable in part(configuration))
 
 
@@ -297,10 +300,28 @@ def _execution(configuration: Configuration) -> Iterator[Setting]:
         result = result or f"db+{_database_url(configuration)[0]}"
         why, source = "where workers tell how a task has ended", "execution.queue.result_backend"
         yield Setting("celery", "result_backend", result, why, source, is_secret=True)
-        if result.startswith("db+"):
-            why = "a worker waits for a database that is away; else it takes tasks, cannot say so, and drops them"
-            patience = json.dumps({"result_backend_always_retry": True})
-            yield Setting("celery", "extra_celery_config", patience, why, source)
+        # A worker waits for a database that is away; else it takes tasks, cannot say so, and drops them.
+        patience = {"result_backend_always_retry": True} if result.startswith("db+") else {}
+        extra = json.dumps({"imports": [_PRELOADED], **patience})
+        why = "workers load what tasks need before they fork, and wait for a database that is away"
+        yield Setting("celery", "extra_celery_config", extra, why)
+
+
+def _further_modules(configuration: Configuration) -> list[str]:
+    """Give the modules that tasks import because of what the file says."""
+    logs, results = configuration.observability.logging.tasks or "", configuration.storage.results or ""
+    found = []
+    if logs.startswith("s3://"):
+        found += ["airflow.providers.amazon.aws.log.s3_task_handler", "airflow.providers.amazon.aws.hooks.s3"]
+    if results:
+        found += ["airflow.providers.common.io.xcom.backend"]
+    if results.startswith("s3://"):
+        found += ["airflow.providers.amazon.aws.fs.s3", "s3fs"]
+    if (configuration.fault_tolerance.checkpoint.storage or "").startswith("s3://"):
+        found += ["boto3"]
+    if configuration.observability.tracing.enabled:
+        found += ["opentelemetry.exporter.otlp.proto.http.trace_exporter"]
+    return found
 
 
 def _observability(configuration: Configuration) -> Iterator[Setting]:
@@ -414,6 +435,12 @@ def _edge(configuration: Configuration) -> Iterator[Setting]:
         yield Setting(
             "edge", "heartbeat_interval", interval, "seconds between two signs of life", "edge.heartbeat_interval"
         )
+
+
+def _preloaded(configuration: Configuration) -> Iterator[Variable]:
+    if found := _further_modules(configuration):
+        why = "loaded once, and not by each task"
+        yield Variable("ORCHESTRATOR_PRELOAD", ",".join(found), why)
 
 
 def _edge_queues(configuration: Configuration) -> Iterator[Variable]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
 PROGRAM = """
 import sys
-from airflow_llm_provider.plugin import LLMProviderPlugin, PRELOADED
+from airflow_llm_provider.plugin import LLMProviderPlugin
 
 class {component}:
     pass
 
+names = ("airflow_llm_provider.operators.step", "dag_factory.loader", "lark", "json.tool")
 before = {{*sys.modules}}
 LLMProviderPlugin.listeners[0].on_starting(component={component}())
-print(all(name in sys.modules for name in PRELOADED), len({{*PRELOADED}} & ({{*sys.modules}} - before)) > 0,
+print(all(name in sys.modules for name in names), len({{*names}} & ({{*sys.modules}} - before)) > 0,
       [name for name in ("openai", "anthropic", "boto3") if name in sys.modules])
 """
 
@@ -22,7 +24,11 @@ print(all(name in sys.modules for name in PRELOADED), len({{*PRELOADED}} & ({{*s
 def preloads(component: str) -> str:
     program = PROGRAM.format(component=component)
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        [sys.executable, "-c", program],
+        env={**os.environ, "ORCHESTRATOR_PRELOAD": "json.tool"},
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()[-1]
 
 

@@ -175,7 +175,9 @@ def test_the_url_of_the_database(given: str, becomes: str) -> None:
             {
                 "CELERY__BROKER_URL": "amqp://h",
                 "CELERY__RESULT_BACKEND": "db+postgresql+psycopg://h/d?connect_timeout=30",
-                "CELERY__EXTRA_CELERY_CONFIG": '{"result_backend_always_retry": true}',
+                "CELERY__EXTRA_CELERY_CONFIG": json.dumps(
+                    {"imports": ["airflow_llm_provider.preloaded"], "result_backend_always_retry": True}
+                ),
             },
         ),
         (
