@@ -10,9 +10,6 @@ import httpx
 import pytest
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPI
-from airflow_llm_provider.config.reading import read_configuration
-from airflow_llm_provider.config.render import render
-from tests.conftest import REPOSITORY
 from tests.containers.conftest import running, with_simulator
 from tests.containers.engine import Stack
 
@@ -51,14 +48,3 @@ def test_one_of_each_role_is_lost_under_load(stack: Stack, variables: dict[str, 
     assert 2 * (RUNS + 2) <= answered <= 2 * (RUNS + 2) + 16
     said = stack.logs()
     assert not any(value in said for name, value in variables.items() if name.endswith(("PASSWORD", "SECRET", "KEY")))
-
-
-def test_haproxy_has_the_file_that_is_rendered(monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = REPOSITORY / "docker" / "distributed"
-    variables = {
-        "DATABASE_URL": "postgresql://user@db/x", "REDIS_URL": "redis://redis/0", "JWT_SECRET": "s" * 64,
-        "ORCHESTRATOR_MODE": "api",
-    }  # fmt: skip
-    configuration = read_configuration(folder / "orchestrator.yaml", variables).configuration
-    assert configuration is not None
-    assert (folder / "haproxy.cfg").read_text() == render("haproxy", configuration)["haproxy.cfg"]
