@@ -37,6 +37,8 @@ budgets:
 """
 
 
+# First, for pytest-xdist has looked at the marks otherwise.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder, and keep them in one worker, for they share one Airflow."""
     for item in items:

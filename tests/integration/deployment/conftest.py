@@ -29,6 +29,8 @@ from tests.conftest import free_port
 PASSWORD = "a-password-of-the-tests"
 
 
+# First, for pytest-xdist has looked at the marks otherwise.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of this folder: each starts an Airflow of its own, one at a time."""
     for item in items:
