@@ -62,7 +62,7 @@ imports: setup ## Check which package may import which
 	@$(BIN)/lint-imports
 
 test: setup ## Run the tests (ARGS="-m 'not airflow'" leaves out those that start Airflow)
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/pytest --numprocesses 2 $(ARGS)
 
 test-containers: setup ## Build the image and run the compose files, where a Docker Engine can be had
 	@$(BIN)/pytest tests/containers $(ARGS)

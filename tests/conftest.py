@@ -10,9 +10,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
+from xdist.scheduler import LoadScopeScheduling
 
 from dag_factory.read import find_files
 
@@ -22,6 +24,21 @@ EXAMPLES = sorted(find_files(WORKFLOWS))
 """The example workflows."""
 
 CORPUS = REPOSITORY.parent / "shared" / "corpus"
+
+
+_APART = ("tests/integration/airflow/", "tests/integration/deployment/")
+
+
+class _OneProcessEach(LoadScopeScheduling):
+    """Runs the tests that share one Airflow in one process, and those that start a system of their own in one, too."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return next((folder for folder in _APART if nodeid.startswith(folder)), nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Say which tests stay together when there are several processes."""
+    return _OneProcessEach(config, log)
 
 
 @pytest.fixture(autouse=True)

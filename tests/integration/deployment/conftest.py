@@ -29,14 +29,9 @@ from tests.conftest import free_port
 PASSWORD = "a-password-of-the-tests"
 
 
-# First, for pytest-xdist has looked at the marks otherwise.
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of this folder: each starts an Airflow of its own, one at a time."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.airflow)
-            item.add_marker(pytest.mark.xdist_group("deployment"))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests of this folder: each starts an Airflow of its own."""
+    item.add_marker(pytest.mark.airflow)
 
 
 @dataclass
