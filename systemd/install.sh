@@ -35,8 +35,9 @@ orchestrator() (
     set -a
     # shellcheck source=/dev/null
     if [[ -e $settings/environment ]]; then . "$settings/environment"; fi
+    HOME=$(home)
     export ORCHESTRATOR_CONFIG=$settings/config.yaml
-    cd "$(home)"
+    cd "$HOME"
     runuser --user "$user" --preserve-environment -- "$programs/bin/llm-orchestrator" "$@"
 )
 

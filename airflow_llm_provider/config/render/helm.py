@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -406,6 +407,18 @@ def _policies(configuration: Configuration) -> list[dict[str, Any]]:
         ),
         policy("names", ["Egress"], egress=[{"to": [dns], "ports": [port(53, "UDP"), port(53)]}]),
         # Models, object storage and the Kubernetes API speak https, the database and the queue their own.
-        policy("out", ["Egress"], egress=[{"ports": [port(443), port(6443), port(5432), port(6379)]}]),
+        policy("out", ["Egress"], egress=[{"ports": [port(number) for number in _ports_out(configuration)]}]),
         policy("in", ["Ingress"], ingress=[{"from": [_from_ingress(configuration)], "ports": [port(8080)]}]),
     ]
+
+
+def _ports_out(configuration: Configuration) -> list[int]:
+    """Give https, the Kubernetes API, PostgreSQL and Redis, and the ports of what the file names by address."""
+    tracing, broker = configuration.observability.tracing, configuration.broker or ""
+    addresses = [configuration.storage.s3.endpoint_url, broker if broker.startswith("amqp") else None]
+    if tracing.enabled:
+        # Jaeger's old port stands for its OTLP one, as in the settings.
+        addresses.append(tracing.endpoint.replace(":14268", ":4318"))
+    named = {urlsplit(address).port for address in addresses if address}
+    amqp = {5672} if broker.startswith("amqp") and None in named else set()
+    return [443, 6443, 5432, 6379, *sorted({port for port in named if port} - {443, 6443, 5432, 6379} | amqp)]
