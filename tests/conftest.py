@@ -26,19 +26,19 @@ EXAMPLES = sorted(find_files(WORKFLOWS))
 CORPUS = REPOSITORY.parent / "shared" / "corpus"
 
 
-_APART = ("tests/integration/airflow/", "tests/integration/deployment/")
+_WITH_AIRFLOW = ("tests/integration/airflow/", "tests/integration/deployment/")
 
 
-class _OneProcessEach(LoadScopeScheduling):
-    """Runs the tests that share one Airflow in one process, and those that start a system of their own in one, too."""
+class _OneAirflowAtATime(LoadScopeScheduling):
+    """Runs the tests that start an Airflow in one process, one after the other: two at a time are too much for two cores."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return next((folder for folder in _APART if nodeid.startswith(folder)), nodeid)
+        return "airflow" if nodeid.startswith(_WITH_AIRFLOW) else nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
     """Say which tests stay together when there are several processes."""
-    return _OneProcessEach(config, log)
+    return _OneAirflowAtATime(config, log)
 
 
 @pytest.fixture(autouse=True)
