@@ -35,4 +35,8 @@ def task_policy(task: Any) -> None:
     """
     queues = os.environ.get("ORCHESTRATOR_EDGE_QUEUES", "")
     if task.executor is None and task.queue in queues.split(","):
-        task.executor = "EdgeExecutor"
+        if hasattr(task, "partial_kwargs"):
+            # A mapped one hands it on to the tasks that are made of it.
+            task.partial_kwargs["executor"] = "EdgeExecutor"
+        else:
+            task.executor = "EdgeExecutor"

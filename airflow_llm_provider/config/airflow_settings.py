@@ -427,6 +427,8 @@ def _edge(configuration: Configuration) -> Iterator[Setting]:
         yield Setting("workers", "execution_api_retries", tries, why, "edge.link_timeout")
         yield Setting("workers", "execution_api_retry_wait_max", "10", "the same for what tasks report")
     if edge.enabled or edge.api_url:
+        why = "a request that was held up for a while is still believed; a worker whose request is refused ends"
+        yield Setting("api_auth", "jwt_leeway", "60", why)
         interval = str(max(1, round(edge.poll_interval)))
         yield Setting(
             "edge", "job_poll_interval", interval, "seconds between two questions for work", "edge.poll_interval"

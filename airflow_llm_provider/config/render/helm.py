@@ -38,6 +38,9 @@ _POD_SECURITY = {
 }
 _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 
+_NO_GROOMER = {"enabled": False}
+"""The logs are as old as the pod, and the program that removes old ones is in Apache's own image."""
+
 _EXCUSES = (
     "CKV_K8S_8=a step ends by itself, and Airflow misses its heartbeat",
     "CKV_K8S_9=nobody sends requests to a step",
@@ -49,9 +52,6 @@ _EXCUSES = (
 
 _ADMIN = "orchestrator-admin"
 """The volume with the user's password."""
-
-_OF_SERVERS = ("DATABASE_URL", "JWT_SECRET", "FERNET_KEY", "ADMIN_PASSWORD")
-"""Variables that steps do not need."""
 
 _OF_THE_CHART = {
     ("core", "executor"), ("core", "dags_folder"), ("core", "execution_api_server_url"), ("api", "host"), ("api", "port"),
@@ -106,7 +106,7 @@ def _values(configuration: Configuration, text: str) -> dict[str, Any]:
             variables[setting.variable] = setting.value
         elif (setting.section, setting.key) not in _OF_THE_CHART:
             options.setdefault(setting.section, {})[setting.key] = setting.value
-    options.setdefault("core", {})["simple_auth_manager_passwords_file"] = f"{_CONFIG}/admin/passwords.json"
+    options.setdefault("core", {})["simple_auth_manager_passwords_file"] = "/passwords/passwords.json"
     if cluster.ingress.host:
         options.setdefault("api", {})["base_url"] = f"https://{cluster.ingress.host}"
     variables.pop("AIRFLOW_HOME", None)
@@ -119,7 +119,15 @@ def _values(configuration: Configuration, text: str) -> dict[str, Any]:
         "executor": next(item.value for item in settings if isinstance(item, Setting) and item.key == "executor"),
         "config": {section: options[section] for section in sorted(options)},
         "env": [{"name": name, "value": value} for name, value in sorted(variables.items())],
-        "secret": [{"envName": name, "secretName": cluster.secret, "secretKey": _key(name)} for name in _names(text)],
+        "secret": [
+            *({"envName": name, "secretName": cluster.secret, "secretKey": _key(name)} for name in _names(text)),
+            # The chart sets the other one only, and Airflow would take a driver for this one that is not installed.
+            {
+                "envName": "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+                "secretName": f"{cluster.secret}-database",
+                "secretKey": "connection",
+            },
+        ],
         "extraConfigMaps": {"orchestrator-config": {"data": _yaml({"orchestrator.yaml": text})}},
         "volumes": [
             {"name": "orchestrator-config", "configMap": {"name": "orchestrator-config"}},
@@ -159,16 +167,35 @@ def _values(configuration: Configuration, text: str) -> dict[str, Any]:
                 {"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE", "value": "20"},
                 {"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW", "value": "40"},
             ],
+            # Airflow opens the file to write, and a Secret cannot be written to.
+            "extraInitContainers": [
+                {
+                    "name": "passwords",
+                    "image": f"{cluster.image}:{cluster.tag}",
+                    "command": ["cp", f"{_CONFIG}/admin/passwords.json", "/passwords/passwords.json"],
+                    "volumeMounts": [
+                        {"name": _ADMIN, "mountPath": f"{_CONFIG}/admin", "readOnly": True},
+                        {"name": "passwords", "mountPath": "/passwords"},
+                    ],
+                }
+            ],
+            "extraVolumes": [{"name": "passwords", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "passwords", "mountPath": "/passwords"}],
             # The first start takes up to 40 s.
             "startupProbe": {"failureThreshold": 18, "periodSeconds": 10},
             "networkPolicy": {"ingress": {"from": [_from_ingress(configuration)]}},
         },
-        "scheduler": {"replicas": cluster.schedulers, "podDisruptionBudget": _budget(cluster.schedulers)},
-        "dagProcessor": {"enabled": True, "replicas": 1},
+        "scheduler": {
+            "replicas": cluster.schedulers,
+            "podDisruptionBudget": _budget(cluster.schedulers),
+            "logGroomerSidecar": _NO_GROOMER,
+        },
+        "dagProcessor": {"enabled": True, "replicas": 1, "logGroomerSidecar": _NO_GROOMER},
         "triggerer": {
             "replicas": cluster.triggerers,
             "persistence": {"enabled": False},
             "podDisruptionBudget": _budget(cluster.triggerers),
+            "logGroomerSidecar": _NO_GROOMER,
         },
         "securityContexts": {"pod": _POD_SECURITY, "containers": _CONTAINER_SECURITY},
         "workers": _workers(configuration),
@@ -187,8 +214,8 @@ def _values(configuration: Configuration, text: str) -> dict[str, Any]:
 def _step_pod(configuration: Configuration, values: Mapping[str, Any]) -> dict[str, Any]:
     """Give the pod of a step, which the Kubernetes executor completes with the step's command and its ``airflow: {pod: …}``.
 
-    The chart fills in the release; it is the chart's ConfigMap that has ``airflow.cfg``. A step reaches no database and signs
-    nothing, so it gets neither address nor keys.
+    The chart fills in the release; it is the chart's ConfigMap that has ``airflow.cfg``. It gets the variables of the
+    file, and not the password of the user.
     """
     cluster = configuration.kubernetes
     secrets = [
@@ -197,7 +224,7 @@ def _step_pod(configuration: Configuration, values: Mapping[str, Any]) -> dict[s
             "valueFrom": {"secretKeyRef": {"name": item["secretName"], "key": item["secretKey"]}},
         }
         for item in values["secret"]
-        if item["envName"] not in _OF_SERVERS
+        if not item["envName"].startswith("AIRFLOW__")
     ]
     volumes = [volume for volume in values["volumes"] if volume["name"] != _ADMIN]
     mounts = [mount for mount in values["volumeMounts"] if mount["name"] != _ADMIN]
@@ -217,6 +244,7 @@ def _step_pod(configuration: Configuration, values: Mapping[str, Any]) -> dict[s
         "volumeMounts": [
             {"name": "config", "mountPath": "/opt/airflow/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
             {"name": "logs", "mountPath": "/opt/airflow/logs"},
+            {"name": "state", "mountPath": "/opt/airflow/llm"},
             {"name": "tmp", "mountPath": "/tmp"},
             *mounts,
         ],
@@ -226,7 +254,8 @@ def _step_pod(configuration: Configuration, values: Mapping[str, Any]) -> dict[s
         "kind": "Pod",
         "metadata": {
             "name": "step",
-            "labels": {"tier": "airflow", "component": "worker", "release": "{{ .Release.Name }}"},
+            # Not those of Celery's workers, whose autoscaler would count it.
+            "labels": {"tier": "airflow", "component": "step", "release": "{{ .Release.Name }}"},
             "annotations": {f"checkov.io/skip{number}": reason for number, reason in enumerate(_EXCUSES, start=1)},
         },
         "spec": {
@@ -236,8 +265,9 @@ def _step_pod(configuration: Configuration, values: Mapping[str, Any]) -> dict[s
             "securityContext": _POD_SECURITY,
             "containers": [base],
             "volumes": [
-                {"name": "config", "configMap": {"name": "{{ .Release.Name }}-config"}},
+                {"name": "config", "configMap": {"name": '{{ include "airflow_config" . }}'}},
                 {"name": "logs", "emptyDir": {}},
+                {"name": "state", "emptyDir": {}},
                 {"name": "tmp", "emptyDir": {}},
                 *volumes,
             ],
@@ -296,6 +326,7 @@ def _workers(configuration: Configuration) -> dict[str, Any]:
             "usePgbouncer": False,
         },
         "persistence": {"enabled": False},
+        "logGroomerSidecar": _NO_GROOMER,
         "podDisruptionBudget": _budget(workers.least),
         # A worker that is asked to end finishes what it has begun.
         "terminationGracePeriodSeconds": 600,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -37,6 +38,13 @@ def folder(request: pytest.FixtureRequest) -> Path:
 def values(folder: Path) -> dict[str, Any]:
     made: dict[str, Any] = yaml.safe_load((folder / "values.yaml").read_text(encoding="utf-8"))
     return made
+
+
+def of_step(made: dict[str, Any]) -> dict[str, Any]:
+    """Give the pod of a step, with what the chart fills in."""
+    text = re.sub(r"\{\{ .*? \}\}", "orchestrator", made["podTemplate"])
+    pod: dict[str, Any] = yaml.safe_load(text)
+    return pod
 
 
 def test_what_is_kept_is_what_is_rendered(folder: Path, tmp_path: Path) -> None:
@@ -95,7 +103,7 @@ def test_the_kubernetes_executor_makes_the_pod_of_a_step() -> None:
     from kubernetes.client import ApiClient
 
     made = values(REPOSITORY / "helm-values" / "kubernetes-executor")
-    template = yaml.safe_load(made["podTemplate"].replace("{{ .Release.Name }}", "orchestrator"))
+    template = of_step(made)
     for version in VERSIONS:
         kubernetes_validate.validate(template, version, strict=True)
     base = PodGenerator.deserialize_model_dict(template)
@@ -114,8 +122,8 @@ def test_the_kubernetes_executor_makes_the_pod_of_a_step() -> None:
     assert container["securityContext"]["readOnlyRootFilesystem"]
     assert sent["spec"]["securityContext"]["runAsNonRoot"]
     given = {item["name"] for item in container["env"]}
-    assert "OPENAI_API_KEY" in given
-    assert "DATABASE_URL" not in given
+    # All that the file names, or it could not be read.
+    assert {"OPENAI_API_KEY", "DATABASE_URL", "REDIS_URL"} <= given
     # Nothing that is mounted is missing.
     assert {mount["name"] for mount in container["volumeMounts"]} == {
         volume["name"] for volume in sent["spec"]["volumes"]
@@ -143,8 +151,8 @@ def test_checkov_finds_nothing(folder: Path, tmp_path: Path) -> None:
         pytest.skip("checkov is not installed; `make check-manifests` installs it beside, for its pins are not ours")
     for path in (folder / "manifests").glob("*.yaml"):
         (tmp_path / path.name).write_text(path.read_text())
-    if template := values(folder).get("podTemplate"):
-        pod = yaml.safe_load(template.replace("{{ .Release.Name }}", "orchestrator"))
+    if "podTemplate" in values(folder):
+        pod = of_step(values(folder))
         pod["metadata"]["namespace"] = "llm-orchestrator"
         (tmp_path / "step-pod.yaml").write_text(yaml.safe_dump(pod))
     command = [
@@ -194,6 +202,7 @@ def test_production_is_the_guides() -> None:
         "REDIS_URL",
         "ANTHROPIC_API_KEY",
         "OPENAI_API_KEY",
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
     }
     keda = values(REPOSITORY / "helm-values" / "celery-keda")["workers"]["celery"]
     assert (keda["keda"]["enabled"], keda["hpa"]["enabled"]) == (True, False)
