@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["add_parser"]
 
-_LEFT_OUT = ("logs", "bundles", "airflow.cfg", "plan.json", "state.json", "started.json")
+_LEFT_OUT = ("logs", "bundles", "airflow.cfg", "plan.json", "state.json", "started.json", "supervised")
 """What is made again, or tells of processes that are gone."""
 
 

@@ -29,19 +29,27 @@ def components(configuration: Configuration) -> tuple[Component, ...]:
             return (
                 *_servers(configuration),
                 airflow("scheduler", "--skip-serve-logs"),
-                airflow("dag-processor"),
+                _dag_processor(),
                 # It idles for 10 s when asked to end; what its triggers wait for is taken up by the next one.
                 airflow("triggerer", "--skip-serve-logs", grace=2),
             )
         case "api":
             return _servers(configuration)
-        case "scheduler" | "dag-processor" | "triggerer" as command:
+        case "dag-processor":
+            return (_dag_processor(),)
+        case "scheduler" | "triggerer" as command:
             return (airflow(command),)
         case "worker":
             return (airflow("celery", "worker", "--queues", ",".join(execution.queue.names), name="worker"),)
         case "edge-worker":
             name = ("--edge-hostname", edge.name) if edge.name else ()
             return (airflow("edge", "worker", "--queues", ",".join(edge.queues), *name, name="edge-worker"),)
+
+
+def _dag_processor() -> Component:
+    # One that is asked to end while it forks forgets that it was (https://docs.python.org/3/library/os.html#os.register_at_fork:
+    # what a signal raises in there is ignored). It has nothing to finish.
+    return airflow("dag-processor", grace=10)
 
 
 def _servers(configuration: Configuration) -> tuple[Component, ...]:

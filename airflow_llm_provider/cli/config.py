@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_OK
+from airflow_llm_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from airflow_llm_provider.config.configuration import Configuration
@@ -248,17 +249,19 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import write_atomically
-    from airflow_llm_provider.config.render import render
+    from airflow_llm_provider.config.render import Source, render
     from airflow_llm_provider.config.render.helm import PLACEHOLDERS
 
+    if arguments.target == "secrets" and arguments.output is not None:
+        raise ConfigurationError("secrets are not written to files; pipe them: … | kubectl create --filename -")
     path = config_file(arguments.config)
     # What only the cluster knows is not needed to make its values.
     known = {**PLACEHOLDERS, **os.environ} if arguments.target == "helm" else None
-    configuration = read_or_report(path, known, for_server=False).configuration
-    if configuration is None:
+    reading = read_or_report(path, known, for_server=False)
+    if reading.configuration is None:
         return EXIT_BAD_FILE
     given = path.read_text(encoding="utf-8") if path else ""
-    for name, text in render(arguments.target, configuration, given).items():
+    for name, text in render(arguments.target, Source(reading.configuration, given, reading.variables)).items():
         if arguments.output is None:
             print(f"# --- {name}\n{text}", end="")
             continue

@@ -5,7 +5,7 @@ It holds everything, so deleting it leaves nothing behind::
     secrets.json, passwords.json       made once, readable by the owner only
     airflow.env                        the environment, to be sourced before using Airflow's command line; private too
     place.json                         ports and dags folder that were chosen last
-    plan.json, state.json              what the supervisor runs, and how it is doing
+    plan.json, state.json              what the supervisor runs, and how it is doing; of other servers, in supervised/MODE
     airflow.db, bundles/, logs/        Airflow's; logs/<component>.log, and logs/tasks/ for what tasks said
 
 The demo's environment leads every OpenAI and Anthropic client to a simulator on this machine: no key is needed, nothing is

@@ -79,11 +79,14 @@ def _run(arguments: argparse.Namespace) -> int:
     os.environ.clear()
     os.environ.update(environment)
     parts = components(configuration)
-    if len(parts) == 1:
-        [part] = parts
-        os.execv(part.command[0], part.command)
-    ready = f"ready: {configuration.server.base_url or configuration.server.address(configuration.server.port.http)}"
-    return supervise(Plan(parts, home.path, keeps_logs=False), on_ready=lambda: _say(ready))
+    if len(parts) == 1 and parts[0].grace is None:
+        # It ends by itself when it is asked to.
+        os.execv(parts[0].command[0], parts[0].command)
+    server = configuration.server
+    ready = f"ready: {server.base_url or server.address(server.port.http)}" if len(parts) > 1 else "ready"
+    # Servers of several modes may share a home.
+    folder = home.path if mode == "standalone" else home.path / "supervised" / mode
+    return supervise(Plan(parts, folder, keeps_logs=False), on_ready=lambda: _say(ready))
 
 
 def _prepare_database(configuration: Configuration, environment: dict[str, str]) -> None:

@@ -82,7 +82,7 @@ def _send(smtp: Smtp, message: EmailMessage) -> list[str]:
     if smtp.host is None:
         raise ConfigurationError("there is no mail server; set smtp.host in orchestrator.yaml")
     password = smtp.password.get_secret_value() if smtp.password else ""
-    port = smtp.port or (465 if smtp.tls else 587 if smtp.starttls else 25)
+    port = smtp.port_or_default
     where = f"{smtp.host}:{port}"
     # A server may repeat what it was sent, in the form that it was sent in.
     login = f"\0{smtp.user}\0{password}".encode()

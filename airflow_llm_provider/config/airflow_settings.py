@@ -156,7 +156,7 @@ def _variables(configuration: Configuration) -> tuple[Variable, ...]:
     Args:
         configuration: What ``orchestrator.yaml`` says.
     """
-    parts = (_folders, _gpus, _traces, _storage_access, _edge_queues, _preloaded)
+    parts = (_folders, _proxy, _gpus, _traces, _storage_access, _edge_queues, _preloaded)
     return tuple(variable for part in parts for variable in part(configuration))
 
 
@@ -412,6 +412,8 @@ def _edge(configuration: Configuration) -> Iterator[Setting]:
         why = "a task at a site whose link is lost for a while is not run a second time"
         longest = str(max(patience, 60))
         yield Setting("scheduler", "task_instance_heartbeat_timeout", longest, why, "edge.link_timeout")
+        why = "a token that was not renewed while the link was lost still holds: it is renewed when a fifth of its time is left"
+        yield Setting("execution_api", "jwt_expiration_time", str(max(600, 5 * patience)), why, "edge.link_timeout")
     if edge.api_url:
         address = edge.api_url.rstrip("/")
         path = "" if address.endswith("/edge_worker/v1/rpcapi") else "/edge_worker/v1/rpcapi"
@@ -423,7 +425,8 @@ def _edge(configuration: Configuration) -> Iterator[Setting]:
         yield Setting("edge", "api_retries", "1000000", why)
         yield Setting("edge", "api_retry_wait_max", "10", "a link that is back is used within 10 s, not 90")
         why = "what has ended while the link was lost is told when it is back"
-        tries = str(5 + patience // 10)
+        # Up to 10 s between two tries are 5 s on average.
+        tries = str(5 + patience // 5)
         yield Setting("workers", "execution_api_retries", tries, why, "edge.link_timeout")
         yield Setting("workers", "execution_api_retry_wait_max", "10", "the same for what tasks report")
     if edge.enabled or edge.api_url:
@@ -453,6 +456,12 @@ def _edge_queues(configuration: Configuration) -> Iterator[Variable]:
 
 def _folders(configuration: Configuration) -> Iterator[Variable]:
     yield Variable("AIRFLOW_HOME", str(configuration.home.absolute()), "where Airflow keeps its things", "home")
+
+
+def _proxy(configuration: Configuration) -> Iterator[Variable]:
+    if configuration.server.behind_proxy:
+        why = "the API server believes a proxy on any machine, not on its own only: let nobody else reach its port"
+        yield Variable("FORWARDED_ALLOW_IPS", "*", why, "server.behind_proxy")
 
 
 def _gpus(configuration: Configuration) -> Iterator[Variable]:

@@ -54,10 +54,9 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
 
 def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
     mode = configuration.server.mode
+    if mode == "edge-worker" or configuration.edge.enabled:
+        yield from _edge(configuration)
     if mode == "edge-worker":
-        if not configuration.edge.api_url:
-            suggestion = "write where the centre is, such as https://orchestrator.example.com"
-            yield Contradiction("edge.api_url", "the mode edge-worker needs 'edge.api_url'", suggestion)
         return
     if configuration.edge.enabled and mode == "standalone" and configuration.server.tls.enabled:
         yield Contradiction(
@@ -88,6 +87,36 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
             f"the mode {mode!r} has no tasks to take with executor type 'local'",
             "write celery",
         )
+
+
+def _edge(configuration: Configuration) -> Iterator[Contradiction]:
+    edge, is_site = configuration.edge, configuration.server.mode == "edge-worker"
+    if is_site:
+        address, where = edge.api_url or "", "write where the centre is, such as https://orchestrator.example.com"
+        if not address:
+            yield Contradiction("edge.api_url", "the mode edge-worker needs 'edge.api_url'", where)
+        elif urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
+            yield Contradiction("edge.api_url", f"{address!r} is no address of a centre", where)
+        elif urlsplit(address).path.rstrip("/").endswith("/execution"):
+            message = f"{address!r} is where tasks report, not the centre"
+            yield Contradiction("edge.api_url", message, "leave '/execution' away; server.execution_url may have it")
+    # The edge provider's tables have 64 characters for a name, and 256 for the list of queues as Python writes it.
+    if edge.name and len(edge.name) > 64:
+        message = f"the name of an edge worker has 64 characters at most, not {len(edge.name)}"
+        yield Contradiction("edge.name", message, "write a shorter one")
+    if not edge.queues:
+        yield Contradiction("edge.queues", "an edge site needs a queue", "write one, such as [edge]")
+    if len(str([*edge.queues])) > 256:
+        message = "the names of an edge worker's queues are too long for the edge provider's table"
+        yield Contradiction("edge.queues", message, "write fewer or shorter ones")
+    for queue in edge.queues:
+        if "," in queue or not queue.strip():
+            yield Contradiction("edge.queues", f"{queue!r} is no name of a queue", "write names without commas")
+    if not is_site:
+        # Airflow's own name for the queue of all tasks that name none is 'default'.
+        for queue in sorted({*edge.queues} & {"default", *configuration.execution.queue.names}):
+            message = f"all tasks of the queue {queue!r} would go to the edge, and it is the centre's own"
+            yield Contradiction("edge.queues", message, "give the site a queue of its own, such as [edge]")
 
 
 def _security(configuration: Configuration) -> Iterator[Contradiction]:

@@ -6,11 +6,12 @@ The components do not read it; values for the official Apache Airflow chart and 
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import Field
 
-from airflow_llm_provider.config.section import OptionalText, Section
+from airflow_llm_provider.config.section import OptionalText, Port, Section
 
 __all__ = ["GitSync", "Ingress", "Kubernetes", "PodResources", "Replicas"]
 
@@ -53,16 +54,23 @@ class GitSync(Section):
     """Where workflow files come from: section ``kubernetes.git``.
 
     Attributes:
-        repository: The repository's URL. Without it they are in the image.
+        repository: The repository's URL, ``https://…`` or ``git@…``. Without it they are in the image.
         branch: The branch.
         folder: Their folder in it.
-        secret: The Secret with ``GITSYNC_USERNAME`` and ``GITSYNC_PASSWORD``; a repository that everybody may read needs none.
+        secret: The Secret with the name and password of who reads it, or with the ssh key; what everybody may read needs none.
+        known_hosts: The host's keys, as lines of ssh's ``known_hosts``; without them an ssh host is believed.
     """
 
     repository: OptionalText = None
     branch: str = "main"
     folder: str = "dags"
     secret: OptionalText = None
+    known_hosts: OptionalText = None
+
+    @property
+    def by_ssh(self) -> bool:
+        """Whether the repository is read by ssh: ``ssh://host/path``, or ``user@host:path``."""
+        return bool(self.repository) and re.match(r"ssh://|[\w.-]+@[^/]+:", self.repository or "") is not None
 
 
 class Ingress(Section):
@@ -88,6 +96,7 @@ class Kubernetes(Section):
         namespace: Where everything is.
         image: The image, without its tag.
         tag: The image's tag.
+        pull_secret: The Secret by which the image is fetched; a registry that everybody may read needs none.
         secret: The Secret with what the file's variables stand for, and what Airflow needs; its keys are in the docs.
         secret_store: The ClusterSecretStore of External Secrets that it is made from; by default you make it.
         autoscaler: What adds workers: load (``hpa``), the number of tasks that wait (``keda``), or nobody.
@@ -97,11 +106,15 @@ class Kubernetes(Section):
         triggerers: How many triggerers.
         ingress: How people come in.
         git: Where workflow files come from.
+        egress_ports: Ports that pods may reach besides those of the addresses in the file, such as that of a database which only
+            a variable names.
+        prometheus_namespace: Where the Prometheus is that may read the numbers.
     """
 
     namespace: str = "llm-orchestrator"
     image: str = "llm-orchestrator"
     tag: str = "0.1.0"
+    pull_secret: OptionalText = None
     secret: str = "orchestrator-secrets"
     secret_store: OptionalText = None
     autoscaler: Literal["hpa", "keda", "none"] = "hpa"
@@ -115,3 +128,5 @@ class Kubernetes(Section):
     triggerers: int = Field(default=1, ge=1)
     ingress: Ingress = Ingress()
     git: GitSync = GitSync()
+    egress_ports: tuple[Port, ...] = ()
+    prometheus_namespace: str = "monitoring"

@@ -64,11 +64,13 @@ class Reading:
         path: The file; None when there is none.
         problems: What is wrong.
         configuration: What it says; None after an error.
+        variables: The variables that it names, each with what stands for it: the variable's value or the file's own default.
     """
 
     path: Path | None
     problems: tuple[Diagnostic, ...]
     configuration: Configuration | None
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
     _sources: Mapping[DocumentPath, Callable[[], str]] = field(default_factory=dict, repr=False)
 
     def valid(self) -> Configuration:
@@ -132,6 +134,7 @@ class _Reader:
         self._environment = environment
         self._problems = _ConfigurationProblems(document)
         self._sources: dict[DocumentPath, Callable[[], str]] = {}
+        self._variables: dict[str, str] = {}
 
     def read(self, path: Path | None, documents: int, *, for_server: bool) -> Reading:
         data: Any = self._document.data
@@ -152,7 +155,8 @@ class _Reader:
                 tell = self._problems.error if found.severity == "error" else self._problems.warning
                 tell(found.message, tuple(found.key.split(".")), suggestion=found.suggestion)
         broken = self._problems.fatal
-        return Reading(path, tuple(self._problems.found), None if broken else configuration, self._sources)
+        configuration = None if broken else configuration
+        return Reading(path, tuple(self._problems.found), configuration, self._variables, self._sources)
 
     def _section(self, data: Mapping[str, Any], model: type[BaseModel], key: DocumentPath, place: DocumentPath) -> Any:
         """Give a section with the model's own names for its keys, and its variables put in."""
@@ -208,6 +212,7 @@ class _Reader:
             if name is None:
                 return "$"
             value = self._environment.get(name) or match[2]
+            self._variables[name] = value or ""
             if value is None:
                 self._problems.warning(
                     f"the variable {name} is not set, and counts as empty",

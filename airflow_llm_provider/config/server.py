@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
@@ -75,9 +76,9 @@ class Server(Section):
         host: Address to listen on.
         port: Ports to listen on.
         tls: Encryption.
-        base_url: Where people reach the pages, for links; by default ``host`` and ``port.http``.
+        base_url: Where people reach the pages, for links; by default ``host`` and ``port.http``. All servers answer below its path.
         execution_url: Where tasks reach the server that they report to, such as a load balancer; by default ``host`` and
-            ``port.execution``.
+            ``port.execution``. Without a path of its own it has that of ``base_url``.
         behind_proxy: Whether the headers by which a proxy tells of the caller are believed.
         workers: Processes of each API server.
     """
@@ -100,11 +101,17 @@ class Server(Section):
     def tasks_address(self) -> str:
         """The root of the server that tasks report to."""
         if self.execution_url:
-            return self.execution_url.rstrip("/").removesuffix("/execution")
+            given = self.execution_url.rstrip("/").removesuffix("/execution")
+            return given if urlsplit(given).path else given + self.path
         if self.mode == "standalone":
             # Only tasks of this machine report there; the certificate is for those who come from outside.
-            return f"http://127.0.0.1:{self.port.for_tasks}"
+            return f"http://127.0.0.1:{self.port.for_tasks}{self.path}"
         return self.address(self.port.for_tasks)
+
+    @property
+    def path(self) -> str:
+        """The path below which the servers answer: that of ``base_url``, without its last slash; mostly empty."""
+        return urlsplit(self.base_url or "").path.rstrip("/")
 
     def address(self, port: int) -> str:
         """Give the root of a server of this machine.
@@ -114,7 +121,7 @@ class Server(Section):
         """
         # Who listens everywhere is reached here as well.
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
-        return f"{self.scheme}://{host}:{port}"
+        return f"{self.scheme}://{host}:{port}{self.path}"
 
 
 class Workflows(Section):
@@ -135,7 +142,7 @@ class Edge(Section):
     Attributes:
         enabled: Whether this is the centre of such workers; a step goes to them by its ``airflow: {queue: NAME}``.
         api_url: Where a worker of the site reaches the centre, such as ``https://orchestrator.example.com``.
-        queues: Whose tasks it fetches; at the centre, which queues are the sites'.
+        queues: Whose tasks it fetches; at the centre, which queues are the sites', and no others'.
         name: How the worker is shown; by default the machine's name.
         concurrency: Tasks at once of such a worker; by default ``execution.executor.worker_threads``.
         poll_interval: Seconds between two questions for work.

@@ -104,6 +104,11 @@ class Smtp(Section):
     sender: Annotated[Address | None, ABSENT_IF_EMPTY] = Field(default=None, alias="from")
     timeout: float = Field(default=30.0, gt=0)
 
+    @property
+    def port_or_default(self) -> int:
+        """The port, also where the file names none."""
+        return self.port or (465 if self.tls else 587 if self.starttls else 25)
+
     @model_validator(mode="after")
     def _has_a_sender(self) -> Self:
         if self.host and not self.sender and "@" not in (self.user or ""):

@@ -6,28 +6,44 @@ Each target is a module with a function that gives the files by name; :func:`ren
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from importlib import import_module
 
 from airflow_llm_provider.config.configuration import Configuration
 
-__all__ = ["TARGETS", "render"]
+__all__ = ["TARGETS", "Source", "render"]
 
 TARGETS: Mapping[str, str] = {
     "haproxy": "HAProxy before the API servers, and before a Patroni cluster",
     "patroni": "Patroni, a file for each machine of the database",
     "helm": "values for the Apache Airflow chart 1.22, and the manifests beside it",
+    "secrets": "the Secrets of a cluster, with what the environment holds: for a pipe into kubectl",
     "systemd": "hardened units for one machine or for each of several, and the rotation of their logs",
 }
 """Target to what it is."""
 
 
-def render(target: str, configuration: Configuration, text: str = "") -> dict[str, str]:
+@dataclass(frozen=True)
+class Source:
+    """What files are made from.
+
+    Attributes:
+        configuration: What ``orchestrator.yaml`` says.
+        text: That file.
+        variables: The variables that it names, with their values.
+    """
+
+    configuration: Configuration
+    text: str = ""
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+def render(target: str, source: Source) -> dict[str, str]:
     """Give the files of a target.
 
     Args:
         target: One of :data:`TARGETS`.
-        configuration: What ``orchestrator.yaml`` says.
-        text: That file, for a target that carries it along.
+        source: What they are made from.
 
     Returns:
         Name, as a path below the folder of the target, to text.
@@ -35,6 +51,5 @@ def render(target: str, configuration: Configuration, text: str = "") -> dict[st
     Raises:
         ConfigurationError: The file says too little for it.
     """
-    module = import_module(f"{__name__}.{target}")
-    files: dict[str, str] = module.files(configuration, text) if target == "helm" else module.files(configuration)
+    files: dict[str, str] = import_module(f"{__name__}.{target}").files(source)
     return files

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from ipaddress import ip_address
 
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.render import Source
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["files"]
@@ -48,7 +49,7 @@ frontend http_front
 {redirect}    option forwardfor
     http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
     # Where tasks report: servers of their own, which no page can stop.
-    acl from_task path_beg /execution/
+    acl from_task path_beg {path}/execution/
     use_backend execution_back if from_task
     default_backend http_back
 """
@@ -88,13 +89,13 @@ listen postgres
 """
 
 
-def files(configuration: Configuration) -> dict[str, str]:
+def files(source: Source) -> dict[str, str]:
     """Give ``haproxy.cfg``.
 
     Raises:
         ConfigurationError: No API server is named.
     """
-    topology = configuration.topology
+    configuration, topology = source.configuration, source.configuration.topology
     if not topology.api_servers:
         raise ConfigurationError("'topology.api_servers' is empty; name the machines, such as [10.0.1.10, 10.0.1.11]")
     return {"haproxy.cfg": "".join(_parts(configuration))}
@@ -108,7 +109,7 @@ def _parts(configuration: Configuration) -> Iterator[str]:
     if balancer.certificate is not None:
         binds.append(f"    bind {balancer.host}:{balancer.https} ssl crt {balancer.certificate} alpn h2,http/1.1")
         redirect = "    http-request redirect scheme https unless { ssl_fc }\n"
-    yield _FRONT.format(binds="\n".join(binds), redirect=redirect)
+    yield _FRONT.format(binds="\n".join(binds), redirect=redirect, path=server.path)
     # The servers' own certificates are for their names; between these machines only the encryption counts.
     options = " ssl verify none" if server.tls.enabled else ""
     if not all(map(_is_number, configuration.topology.api_servers)):
@@ -124,14 +125,14 @@ def _parts(configuration: Configuration) -> Iterator[str]:
     yield _BACK.format(
         name="http_back",
         balance="roundrobin",
-        health="/api/v2/monitor/health",
+        health=f"{server.path}/api/v2/monitor/health",
         options=options,
         servers="\n".join(pages),
     )
     yield _BACK.format(
         name="execution_back",
         balance="leastconn",
-        health="/execution/health",
+        health=f"{server.path}/execution/health",
         options=options,
         servers="\n".join(tasks),
     )

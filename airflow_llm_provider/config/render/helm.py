@@ -1,21 +1,30 @@
-"""Values for the official Apache Airflow chart (1.22), and the manifests that the chart has not.
+"""Values for the official Apache Airflow chart (1.22).
 
-The file itself becomes a ConfigMap that all pods read, and each variable in it an entry of one Secret, named as the variable with
-hyphens: ``OPENAI_API_KEY`` is ``openai-api-key``. So no value here is secret.
+What the chart has not is in :mod:`.manifests`, and what is secret in :mod:`.secrets`: no value here is.
 """
 
 from __future__ import annotations
 
-import re
+import hashlib
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 import yaml
 
 from airflow_llm_provider.config.airflow_settings import Setting, settings_of
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.kubernetes import PodResources, Replicas
+from airflow_llm_provider.config.kubernetes import GitSync, PodResources, Replicas
+from airflow_llm_provider.config.render import Source
+from airflow_llm_provider.config.render.manifests import (
+    ACCOUNT,
+    API_SERVER_ACCOUNT,
+    CONFIG_MAP,
+    SCHEDULER_ACCOUNT,
+    STEP,
+    manifests,
+    runs_pods,
+)
+from airflow_llm_provider.config.render.secrets import password_secret, variables_from_secrets
 
 __all__ = ["PLACEHOLDERS", "files"]
 
@@ -26,8 +35,8 @@ PLACEHOLDERS = {
 }
 """Variables that stand for what only the cluster knows, while values are made."""
 
+_HOME = "/opt/airflow"
 _CONFIG = "/etc/llm-orchestrator"
-_VARIABLE = re.compile(r"\$[{(](\w+)")
 
 _POD_SECURITY = {
     "runAsNonRoot": True,
@@ -37,9 +46,13 @@ _POD_SECURITY = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+_BESIDE = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}}
+"""Of the small programs beside Airflow. An autoscaler measures no pod with a container that asks for nothing."""
 
 _NO_GROOMER = {"enabled": False}
 """The logs are as old as the pod, and the program that removes old ones is in Apache's own image."""
+
+_NO_RIGHTS = {"serviceAccount": {"create": False, "name": ACCOUNT}}
 
 _EXCUSES = (
     "CKV_K8S_8=a step ends by itself, and Airflow misses its heartbeat",
@@ -50,27 +63,22 @@ _EXCUSES = (
 )
 """What checkov would have otherwise, and why it is so."""
 
-_ADMIN = "orchestrator-admin"
-"""The volume with the user's password."""
-
 _OF_THE_CHART = {
-    ("core", "executor"), ("core", "dags_folder"), ("core", "execution_api_server_url"), ("api", "host"), ("api", "port"),
+    ("core", "executor"), ("core", "dags_folder"), ("api", "host"), ("api", "port"),
     ("api", "ssl_cert"), ("api", "ssl_key"), ("logging", "base_log_folder"), ("dag_processor", "dag_bundle_storage_path"),
     ("database", "sql_alchemy_pool_size"), ("database", "sql_alchemy_max_overflow"),
-    ("core", "simple_auth_manager_passwords_file"),
 }  # fmt: skip
 """Options that follow from the chart's own values, or from where things are in a pod."""
 
 
-def files(configuration: Configuration, text: str = "") -> dict[str, str]:
+def files(source: Source) -> dict[str, str]:
     """Give ``values.yaml`` and the manifests.
 
     Args:
-        configuration: What ``orchestrator.yaml`` says.
-        text: That file.
+        source: What ``orchestrator.yaml`` says.
     """
     head = "# Made from orchestrator.yaml: llm-orchestrator config render helm\n"
-    made = {"values.yaml": _values(configuration, text), **_manifests(configuration, text)}
+    made = {"values.yaml": _values(source), **{f"manifests/{name}": it for name, it in manifests(source).items()}}
     return {name: head + _yaml(content) for name, content in made.items()}
 
 
@@ -95,192 +103,272 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _values(configuration: Configuration, text: str) -> dict[str, Any]:
-    cluster, settings = configuration.kubernetes, settings_of(configuration)
+def _options(configuration: Configuration) -> dict[str, dict[str, str]]:
+    """Give the options of ``airflow.cfg``, in which the chart fills in its own ``{{ }}``."""
+    cluster = configuration.kubernetes
     options: dict[str, dict[str, str]] = {}
-    variables: dict[str, str] = {}
-    for setting in settings:
-        if setting.is_secret:
+    for setting in settings_of(configuration):
+        if not isinstance(setting, Setting) or setting.is_secret or (setting.section, setting.key) in _OF_THE_CHART:
             continue
-        if not isinstance(setting, Setting):
-            variables[setting.variable] = setting.value
-        elif (setting.section, setting.key) not in _OF_THE_CHART:
-            options.setdefault(setting.section, {})[setting.key] = setting.value
-    options.setdefault("core", {})["simple_auth_manager_passwords_file"] = "/passwords/passwords.json"
-    if cluster.ingress.host:
-        options.setdefault("api", {})["base_url"] = f"https://{cluster.ingress.host}"
-    variables.pop("AIRFLOW_HOME", None)
-    variables["ORCHESTRATOR_CONFIG"] = f"{_CONFIG}/orchestrator.yaml"
-    with_celery = "celery" in configuration.executor
-    values: dict[str, Any] = {
+        # Airflow takes a % for its own, the chart a {{.
+        value = setting.value.replace("%", "%%").replace("{{", '{{ "{{" }}')
+        options.setdefault(setting.section, {})[setting.key] = value
+    core, api = options["core"], options["api"]
+    core["simple_auth_manager_passwords_file"] = "/passwords/passwords.json"
+    # A pod of a Deployment is not found by its name: the API server asks for the logs of what still runs.
+    core["hostname_callable"] = "airflow.utils.net.get_host_ip_address"
+    address = configuration.server.base_url or (f"https://{cluster.ingress.host}" if cluster.ingress.host else None)
+    if address:
+        api["base_url"] = address
+    else:
+        del api["base_url"]
+    # Below the path of the pages, if they have one.
+    path = "/".join((address or "").split("/")[3:]).strip("/")
+    server = '{{ include "airflow.fullname" . }}-api-server:{{ .Values.ports.apiServer }}'
+    core["execution_api_server_url"] = f"http://{server}/{path}{'/' * bool(path)}execution/"
+    return {section: options[section] for section in sorted(options)}
+
+
+def _variables(configuration: Configuration) -> dict[str, str]:
+    """Give the variables of all pods that are not secret."""
+    found = {
+        item.variable: item.value
+        for item in settings_of(configuration)
+        if not isinstance(item, Setting) and not item.is_secret and item.variable != "AIRFLOW_HOME"
+    }
+    return {**found, "ORCHESTRATOR_CONFIG": f"{_CONFIG}/orchestrator.yaml"}
+
+
+def _values(source: Source) -> dict[str, Any]:
+    configuration = source.configuration
+    cluster, metrics = configuration.kubernetes, configuration.observability.metrics
+    secret, with_celery = cluster.secret, "celery" in configuration.executor
+    [executor] = [item.value for item in settings_of(configuration) if item.variable == "AIRFLOW__CORE__EXECUTOR"]
+    return {
         "airflowVersion": "3.3.2",
         "defaultAirflowRepository": cluster.image,
         "defaultAirflowTag": cluster.tag,
-        "executor": next(item.value for item in settings if isinstance(item, Setting) and item.key == "executor"),
-        "config": {section: options[section] for section in sorted(options)},
-        "env": [{"name": name, "value": value} for name, value in sorted(variables.items())],
+        **({"imagePullSecrets": [{"name": cluster.pull_secret}]} if cluster.pull_secret else {}),
+        "executor": executor,
+        "config": _options(configuration),
+        "env": [{"name": name, "value": value} for name, value in sorted(_variables(configuration).items())],
         "secret": [
-            *({"envName": name, "secretName": cluster.secret, "secretKey": _key(name)} for name in _names(text)),
-            # The chart sets the other one only, and Airflow would take a driver for this one that is not installed.
-            {
-                "envName": "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
-                "secretName": f"{cluster.secret}-database",
-                "secretKey": "connection",
-            },
+            {"envName": variable, "secretName": name, "secretKey": entry}
+            for variable, (name, entry) in variables_from_secrets(source).items()
         ],
-        "extraConfigMaps": {"orchestrator-config": {"data": _yaml({"orchestrator.yaml": text})}},
-        "volumes": [
-            {"name": "orchestrator-config", "configMap": {"name": "orchestrator-config"}},
-            {"name": _ADMIN, "secret": {"secretName": f"{cluster.secret}-admin"}},
-        ],
+        # Tasks of Airflow 3 have no business in the database; with KEDA the variable is among the secrets above.
+        "enableBuiltInSecretEnvVars": {"AIRFLOW_CONN_AIRFLOW_DB": False},
+        # Pods start anew when the file has changed.
+        "airflowPodAnnotations": {"checksum/orchestrator": hashlib.sha256(source.text.encode()).hexdigest()},
+        "volumes": [{"name": CONFIG_MAP, "configMap": {"name": CONFIG_MAP}}],
         "volumeMounts": [
             {
-                "name": "orchestrator-config",
+                "name": CONFIG_MAP,
                 "mountPath": f"{_CONFIG}/orchestrator.yaml",
                 "subPath": "orchestrator.yaml",
                 "readOnly": True,
             },
-            {"name": _ADMIN, "mountPath": f"{_CONFIG}/admin", "readOnly": True},
         ],
-        # Not in any file: each is a Secret with the one key that the chart reads there.
         "data": {
-            "metadataSecretName": f"{cluster.secret}-database",
-            **({"brokerUrlSecretName": f"{cluster.secret}-queue"} if with_celery else {}),
+            "metadataSecretName": f"{secret}-database",
+            **(
+                {"brokerUrlSecretName": f"{secret}-queue", "resultBackendSecretName": f"{secret}-results"}
+                if with_celery
+                else {}
+            ),
         },
-        "fernetKeySecretName": f"{cluster.secret}-fernet",
-        "jwtSecretName": f"{cluster.secret}-jwt",
-        "apiSecretKeySecretName": f"{cluster.secret}-session",
+        "fernetKeySecretName": secret,
+        "jwtSecretName": secret,
+        "apiSecretKeySecretName": secret,
+        # Rights and policies are in the manifests, each as small as it can be.
+        "rbac": {"create": False},
+        "networkPolicies": {"enabled": False},
         "postgresql": {"enabled": False},
         "redis": {"enabled": False},
         # The chart's own needs the database's password in its values; one before the database serves as well.
         "pgbouncer": {"enabled": False},
         # The user and its password are in a Secret.
         "createUserJob": {"enabled": False},
-        "migrateDatabaseJob": {"enabled": configuration.database.migrations.auto_run},
-        "apiServer": {
-            "replicas": cluster.api.least,
-            "hpa": _hpa(cluster.api),
-            "resources": _resources(cluster.api.resources),
-            "podDisruptionBudget": {"enabled": True, "config": {"maxUnavailable": 1}},
-            # One server for pages and tasks: more connections than its 40 threads keep it from stopping.
-            "env": [
-                {"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE", "value": "20"},
-                {"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW", "value": "40"},
-            ],
-            # Airflow opens the file to write, and a Secret cannot be written to.
-            "extraInitContainers": [
-                {
-                    "name": "passwords",
-                    "image": f"{cluster.image}:{cluster.tag}",
-                    "command": ["cp", f"{_CONFIG}/admin/passwords.json", "/passwords/passwords.json"],
-                    "volumeMounts": [
-                        {"name": _ADMIN, "mountPath": f"{_CONFIG}/admin", "readOnly": True},
-                        {"name": "passwords", "mountPath": "/passwords"},
-                    ],
-                }
-            ],
-            "extraVolumes": [{"name": "passwords", "emptyDir": {}}],
-            "extraVolumeMounts": [{"name": "passwords", "mountPath": "/passwords"}],
-            # The first start takes up to 40 s.
-            "startupProbe": {"failureThreshold": 18, "periodSeconds": 10},
-            "networkPolicy": {"ingress": {"from": [_from_ingress(configuration)]}},
-        },
+        "migrateDatabaseJob": {"enabled": configuration.database.migrations.auto_run, **_NO_RIGHTS},
+        "apiServer": _api_server(configuration),
         "scheduler": {
             "replicas": cluster.schedulers,
+            "serviceAccount": {"create": False, "name": SCHEDULER_ACCOUNT if runs_pods(configuration) else ACCOUNT},
             "podDisruptionBudget": _budget(cluster.schedulers),
             "logGroomerSidecar": _NO_GROOMER,
         },
-        "dagProcessor": {"enabled": True, "replicas": 1, "logGroomerSidecar": _NO_GROOMER},
+        "dagProcessor": {"enabled": True, "replicas": 1, "logGroomerSidecar": _NO_GROOMER, **_NO_RIGHTS},
         "triggerer": {
             "replicas": cluster.triggerers,
             "persistence": {"enabled": False},
             "podDisruptionBudget": _budget(cluster.triggerers),
             "logGroomerSidecar": _NO_GROOMER,
+            **_NO_RIGHTS,
         },
         "securityContexts": {"pod": _POD_SECURITY, "containers": _CONTAINER_SECURITY},
         "workers": _workers(configuration),
         "ingress": _ingress(configuration),
-        "networkPolicies": {"enabled": True},
-        "statsd": {"enabled": configuration.observability.metrics.enabled},
+        "statsd": {
+            "enabled": metrics.enabled and not metrics.statsd,
+            "resources": _BESIDE,
+            "securityContexts": {"container": _CONTAINER_SECURITY},
+            **_NO_RIGHTS,
+        },
         "logs": {"persistence": {"enabled": False}},
         "dags": _dags(configuration),
+        **({"podTemplate": _yaml(_step_pod(source))} if runs_pods(configuration) else {}),
     }
-    if "kubernetes" in configuration.executor and configuration.kubernetes.git.repository is None:
-        # With git-sync it is the chart's own, which has the container that brings the files.
-        values["podTemplate"] = _yaml(_step_pod(configuration, values))
-    return values
 
 
-def _step_pod(configuration: Configuration, values: Mapping[str, Any]) -> dict[str, Any]:
+def _api_server(configuration: Configuration) -> dict[str, Any]:
+    cluster, admin = configuration.kubernetes, {"name": "admin", "mountPath": "/admin", "readOnly": True}
+    passwords = {"name": "passwords", "mountPath": "/passwords"}
+    proxied = configuration.server.behind_proxy or bool(cluster.ingress.host)
+    return {
+        "replicas": cluster.api.least,
+        "hpa": _hpa(cluster.api),
+        "resources": _resources(cluster.api.resources),
+        "serviceAccount": {"create": False, "name": API_SERVER_ACCOUNT if runs_pods(configuration) else ACCOUNT},
+        "podDisruptionBudget": _budget(cluster.api.least),
+        "args": ["bash", "-c", f"exec airflow api-server{' --proxy-headers' * proxied}"],
+        # One server for pages and tasks: more connections than its 40 threads keep it from stopping.
+        "env": [
+            {"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE", "value": "20"},
+            {"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW", "value": "40"},
+            # No policy lets anybody but the ingress and Airflow itself to this server.
+            *(
+                [{"name": "FORWARDED_ALLOW_IPS", "value": "*"}]
+                if proxied and not configuration.server.behind_proxy
+                else []
+            ),
+        ],
+        # Airflow opens the file to write, and a Secret cannot be written to.
+        "extraInitContainers": [
+            {
+                "name": "passwords",
+                "image": f"{cluster.image}:{cluster.tag}",
+                "command": ["cp", "/admin/passwords.json", "/passwords/passwords.json"],
+                "resources": _BESIDE,
+                "volumeMounts": [admin, passwords],
+            }
+        ],
+        "extraVolumes": [
+            {"name": "admin", "secret": {"secretName": password_secret(configuration)}},
+            {"name": "passwords", "emptyDir": {}},
+        ],
+        "extraVolumeMounts": [passwords],
+        # The first start takes up to 40 s.
+        "startupProbe": {"failureThreshold": 18, "periodSeconds": 10},
+    }
+
+
+def _step_pod(source: Source) -> dict[str, Any]:
     """Give the pod of a step, which the Kubernetes executor completes with the step's command and its ``airflow: {pod: …}``.
 
     The chart fills in the release; it is the chart's ConfigMap that has ``airflow.cfg``. It gets the variables of the
-    file, and not the password of the user.
+    file, and no access to the metadata database beyond those.
     """
-    cluster = configuration.kubernetes
+    configuration = source.configuration
+    cluster, git = configuration.kubernetes, configuration.kubernetes.git
     secrets = [
-        {
-            "name": item["envName"],
-            "valueFrom": {"secretKeyRef": {"name": item["secretName"], "key": item["secretKey"]}},
-        }
-        for item in values["secret"]
-        if not item["envName"].startswith("AIRFLOW__")
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": entry}}}
+        for variable, (name, entry) in variables_from_secrets(source).items()
+        if not variable.startswith("AIRFLOW__")
     ]
-    volumes = [volume for volume in values["volumes"] if volume["name"] != _ADMIN]
-    mounts = [mount for mount in values["volumeMounts"] if mount["name"] != _ADMIN]
+    plain = [{"name": name, "value": value} for name, value in sorted(_variables(configuration).items())]
+    container = {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": True}
     base = {
         "name": "base",
         "image": f"{cluster.image}:{cluster.tag}",
         "imagePullPolicy": "IfNotPresent",
         "env": [
-            {"name": "AIRFLOW_HOME", "value": "/opt/airflow"},
+            {"name": "AIRFLOW_HOME", "value": _HOME},
             # The pod runs its one task itself.
             {"name": "AIRFLOW__CORE__EXECUTOR", "value": "LocalExecutor"},
-            *values["env"],
+            *plain,
             *secrets,
         ],
         "resources": _resources(cluster.workers.resources),
-        "securityContext": {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": True},
+        "securityContext": container,
         "volumeMounts": [
-            {"name": "config", "mountPath": "/opt/airflow/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
-            {"name": "logs", "mountPath": "/opt/airflow/logs"},
-            {"name": "state", "mountPath": "/opt/airflow/llm"},
+            {"name": "config", "mountPath": f"{_HOME}/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
+            {"name": "logs", "mountPath": f"{_HOME}/logs"},
+            {"name": "state", "mountPath": f"{_HOME}/llm"},
             {"name": "tmp", "mountPath": "/tmp"},
-            *mounts,
+            {
+                "name": CONFIG_MAP,
+                "mountPath": f"{_CONFIG}/orchestrator.yaml",
+                "subPath": "orchestrator.yaml",
+                "readOnly": True,
+            },
+            *([{"name": "dags", "mountPath": f"{_HOME}/dags", "readOnly": True}] if git.repository else []),
         ],
     }
+    volumes: list[dict[str, Any]] = [
+        {"name": "config", "configMap": {"name": '{{ include "airflow_config" . }}'}},
+        *({"name": name, "emptyDir": {}} for name in ("logs", "state", "tmp")),
+        {"name": CONFIG_MAP, "configMap": {"name": CONFIG_MAP}},
+    ]
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "serviceAccountName": ACCOUNT,
+        "automountServiceAccountToken": False,
+        "securityContext": _POD_SECURITY,
+    }
+    if cluster.pull_secret:
+        spec["imagePullSecrets"] = [{"name": cluster.pull_secret}]
+    if git.repository:
+        spec["initContainers"] = [_fetches_once(git, container)]
+        volumes.append({"name": "dags", "emptyDir": {}})
+        if git.secret and git.by_ssh:
+            volumes.append({"name": "git-key", "secret": {"secretName": git.secret, "defaultMode": 0o440}})
+            if git.known_hosts:
+                held = {"name": '{{ include "airflow_config" . }}', "items": [{"key": "known_hosts", "path": "hosts"}]}
+                volumes.append({"name": "git-hosts", "configMap": held})
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": "step",
-            # Not those of Celery's workers, whose autoscaler would count it.
-            "labels": {"tier": "airflow", "component": "step", "release": "{{ .Release.Name }}"},
+            "labels": {"tier": "airflow", "component": STEP, "release": "{{ .Release.Name }}"},
             "annotations": {f"checkov.io/skip{number}": reason for number, reason in enumerate(_EXCUSES, start=1)},
         },
-        "spec": {
-            "restartPolicy": "Never",
-            "serviceAccountName": "{{ .Release.Name }}-worker",
-            "automountServiceAccountToken": False,
-            "securityContext": _POD_SECURITY,
-            "containers": [base],
-            "volumes": [
-                {"name": "config", "configMap": {"name": '{{ include "airflow_config" . }}'}},
-                {"name": "logs", "emptyDir": {}},
-                {"name": "state", "emptyDir": {}},
-                {"name": "tmp", "emptyDir": {}},
-                *volumes,
-            ],
-        },
+        "spec": {**spec, "containers": [base], "volumes": volumes},
     }
 
 
-def _names(text: str) -> list[str]:
-    return sorted({*_VARIABLE.findall(text)})
-
-
-def _key(variable: str) -> str:
-    return variable.lower().replace("_", "-")
+def _fetches_once(git: GitSync, security: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the container that brings the workflow files before the step begins; its options are git-sync's own (version 4)."""
+    options = {
+        "REPO": git.repository,
+        "REF": git.branch,
+        "DEPTH": "1",
+        "ROOT": "/git",
+        "LINK": "repo",
+        "ONE_TIME": "true",
+    }
+    mounts: list[dict[str, Any]] = [{"name": "dags", "mountPath": "/git"}, {"name": "tmp", "mountPath": "/tmp"}]
+    env: list[dict[str, Any]] = []
+    if git.secret and git.by_ssh:
+        options |= {"SSH_KEY_FILE": "/etc/git-key/gitSshKey", "SSH_KNOWN_HOSTS": str(bool(git.known_hosts)).lower()}
+        mounts.append({"name": "git-key", "mountPath": "/etc/git-key", "readOnly": True})
+        if git.known_hosts:
+            options["SSH_KNOWN_HOSTS_FILE"] = "/etc/git-hosts/hosts"
+            mounts.append({"name": "git-hosts", "mountPath": "/etc/git-hosts", "readOnly": True})
+    elif git.secret:
+        env = [
+            {"name": name, "valueFrom": {"secretKeyRef": {"name": git.secret, "key": name}}}
+            for name in ("GITSYNC_USERNAME", "GITSYNC_PASSWORD")
+        ]
+    return {
+        "name": "git-sync",
+        "image": '{{ include "git_sync_image" . }}',
+        "imagePullPolicy": "IfNotPresent",
+        "env": [*({"name": f"GITSYNC_{name}", "value": value} for name, value in options.items()), *env],
+        "resources": _BESIDE,
+        "securityContext": {**security, "runAsUser": 65533},
+        "volumeMounts": mounts,
+    }
 
 
 def _resources(resources: PodResources) -> dict[str, Any]:
@@ -313,7 +401,7 @@ def _budget(replicas: int) -> dict[str, Any]:
 
 def _workers(configuration: Configuration) -> dict[str, Any]:
     cluster, workers = configuration.kubernetes, configuration.kubernetes.workers
-    pods = {"resources": _resources(workers.resources)}
+    pods = {"resources": _resources(workers.resources), **_NO_RIGHTS}
     if "celery" not in configuration.executor:
         return {"kubernetes": pods}
     celery = {
@@ -333,11 +421,6 @@ def _workers(configuration: Configuration) -> dict[str, Any]:
         **pods,
     }
     return {"celery": celery, **({"kubernetes": pods} if "kubernetes" in configuration.executor else {})}
-
-
-def _from_ingress(configuration: Configuration) -> dict[str, Any]:
-    name = configuration.kubernetes.ingress.namespace
-    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
 
 
 def _ingress(configuration: Configuration) -> dict[str, Any]:
@@ -360,96 +443,17 @@ def _dags(configuration: Configuration) -> dict[str, Any]:
     if git.repository is None:
         # They are in the image.
         return {"gitSync": {"enabled": False}, "persistence": {"enabled": False}}
-    sync = {"enabled": True, "repo": git.repository, "branch": git.branch, "ref": git.branch, "subPath": git.folder}
-    return {"gitSync": {**sync, **({"credentialsSecret": git.secret} if git.secret else {})}}
-
-
-def _manifests(configuration: Configuration, text: str) -> dict[str, Any]:
-    cluster = configuration.kubernetes
-    place = {"namespace": cluster.namespace}
-    made: dict[str, Any] = {
-        "manifests/namespace.yaml": {
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": cluster.namespace,
-                "labels": {
-                    "pod-security.kubernetes.io/warn": "restricted",
-                    "pod-security.kubernetes.io/enforce": "baseline",
-                },
-            },
-        },
-        "manifests/network-policies.yaml": _policies(configuration),
+    sync: dict[str, Any] = {
+        "enabled": True,
+        "repo": git.repository,
+        "branch": git.branch,
+        "ref": git.branch,
+        "subPath": git.folder,
+        "resources": _BESIDE,
+        "securityContexts": {"container": _CONTAINER_SECURITY},
     }
-    if cluster.secret_store is not None:
-        made["manifests/external-secrets.yaml"] = [
-            {
-                "apiVersion": "external-secrets.io/v1",
-                "kind": "ExternalSecret",
-                "metadata": {"name": name, **place},
-                "spec": {
-                    "refreshInterval": "1h",
-                    "secretStoreRef": {"name": cluster.secret_store, "kind": "ClusterSecretStore"},
-                    "target": {"name": name},
-                    "data": [{"secretKey": key, "remoteRef": {"key": f"{name}/{key}"}} for key in keys],
-                },
-            }
-            for name, keys in _secrets(configuration, text).items()
-        ]
-    return made
-
-
-def _secrets(configuration: Configuration, text: str) -> dict[str, list[str]]:
-    """Give all Secrets that the values name, with their keys."""
-    name, with_celery = configuration.kubernetes.secret, "celery" in configuration.executor
-    return {
-        **({name: [_key(variable) for variable in _names(text)]} if _names(text) else {}),
-        f"{name}-admin": ["passwords.json"],
-        f"{name}-database": ["connection"],
-        **({f"{name}-queue": ["connection"]} if with_celery else {}),
-        f"{name}-fernet": ["fernet-key"],
-        f"{name}-jwt": ["jwt-secret"],
-        f"{name}-session": ["api-secret-key"],
-    }
-
-
-def _policies(configuration: Configuration) -> list[dict[str, Any]]:
-    """Nobody comes in and nobody goes out, but to what is needed; the chart's own policies let pods of one kind reach another."""
-
-    def policy(name: str, types: list[str], **rules: Any) -> dict[str, Any]:
-        return {
-            "apiVersion": "networking.k8s.io/v1",
-            "kind": "NetworkPolicy",
-            "metadata": {"name": name, "namespace": configuration.kubernetes.namespace},
-            "spec": {"podSelector": {}, "policyTypes": types, **rules},
-        }
-
-    def port(number: int, protocol: str = "TCP") -> dict[str, Any]:
-        return {"protocol": protocol, "port": number}
-
-    dns = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}}
-    return [
-        policy("default-deny", ["Ingress", "Egress"]),
-        policy(
-            "within-the-namespace",
-            ["Ingress", "Egress"],
-            ingress=[{"from": [{"podSelector": {}}]}],
-            egress=[{"to": [{"podSelector": {}}]}],
-        ),
-        policy("names", ["Egress"], egress=[{"to": [dns], "ports": [port(53, "UDP"), port(53)]}]),
-        # Models, object storage and the Kubernetes API speak https, the database and the queue their own.
-        policy("out", ["Egress"], egress=[{"ports": [port(number) for number in _ports_out(configuration)]}]),
-        policy("in", ["Ingress"], ingress=[{"from": [_from_ingress(configuration)], "ports": [port(8080)]}]),
-    ]
-
-
-def _ports_out(configuration: Configuration) -> list[int]:
-    """Give https, the Kubernetes API, PostgreSQL and Redis, and the ports of what the file names by address."""
-    tracing, broker = configuration.observability.tracing, configuration.broker or ""
-    addresses = [configuration.storage.s3.endpoint_url, broker if broker.startswith("amqp") else None]
-    if tracing.enabled:
-        # Jaeger's old port stands for its OTLP one, as in the settings.
-        addresses.append(tracing.endpoint.replace(":14268", ":4318"))
-    named = {urlsplit(address).port for address in addresses if address}
-    amqp = {5672} if broker.startswith("amqp") and None in named else set()
-    return [443, 6443, 5432, 6379, *sorted({port for port in named if port} - {443, 6443, 5432, 6379} | amqp)]
+    if git.secret:
+        sync["sshKeySecret" if git.by_ssh else "credentialsSecret"] = git.secret
+    if git.known_hosts:
+        sync["knownHosts"] = git.known_hosts
+    return {"gitSync": sync}

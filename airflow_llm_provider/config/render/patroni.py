@@ -7,12 +7,13 @@ from typing import Any
 import yaml
 
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.render import Source
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["files"]
 
 
-def files(configuration: Configuration) -> dict[str, str]:
+def files(source: Source) -> dict[str, str]:
     """Give ``NAME.yaml`` for each machine.
 
     The passwords are left to the variables that Patroni reads: ``PATRONI_SUPERUSER_PASSWORD``, ``PATRONI_REPLICATION_PASSWORD``
@@ -21,6 +22,7 @@ def files(configuration: Configuration) -> dict[str, str]:
     Raises:
         ConfigurationError: No machine, or no etcd, is named.
     """
+    configuration = source.configuration
     cluster = configuration.topology.postgres
     if not cluster.nodes or not cluster.etcd:
         missing = "nodes" if not cluster.nodes else "etcd"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.render import Source
 
 __all__ = ["files"]
 
@@ -96,8 +97,9 @@ e {home}/logs/dag_processor - - - m:30d
 """
 
 
-def files(configuration: Configuration) -> dict[str, str]:
+def files(source: Source) -> dict[str, str]:
     """Give the units, and what becomes of old logs."""
+    configuration = source.configuration
     output = configuration.observability.logging.output
     # Otherwise it is in the journal, which sees to that itself.
     rotated = {} if output in ("stdout", "stderr") else {"logrotate.conf": _ROTATION.format(output=output)}

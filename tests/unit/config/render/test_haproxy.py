@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from airflow_llm_provider.config.reading import read_configuration
-from airflow_llm_provider.config.render import render
+from airflow_llm_provider.config.render import Source, render
 from tests.conftest import REPOSITORY
 
 
@@ -15,4 +15,4 @@ def test_the_compose_file_has_what_is_rendered() -> None:
     }  # fmt: skip
     configuration = read_configuration(folder / "orchestrator.yaml", variables).configuration
     assert configuration is not None
-    assert (folder / "haproxy.cfg").read_text() == render("haproxy", configuration)["haproxy.cfg"]
+    assert (folder / "haproxy.cfg").read_text() == render("haproxy", Source(configuration))["haproxy.cfg"]

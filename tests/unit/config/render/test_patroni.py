@@ -13,7 +13,7 @@ import yaml
 from pydantic import ValidationError
 
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.render import render
+from airflow_llm_provider.config.render import Source, render
 from airflow_llm_provider.errors import ConfigurationError
 from tests.conftest import free_port
 
@@ -33,7 +33,7 @@ def test_patroni_finds_nothing_wrong(tmp_path: Path) -> None:
             etcd=[f"127.0.0.1:{etcd.getsockname()[1]}"],
             data_dir=str(tmp_path / "data"),
         )
-        [(name, text)] = render("patroni", made).items()
+        [(name, text)] = render("patroni", Source(made)).items()
         (tmp_path / name).write_text(text)
         command = [patroni, "--validate-config", str(tmp_path / name)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
@@ -46,7 +46,7 @@ def test_the_file_of_a_machine() -> None:
     made = configuration(
         nodes=nodes, etcd=["10.0.3.10:2379"], clients=["10.0.1.0/24"], api_port=8009, ttl=20, loop_wait=5
     )
-    files = {name: yaml.safe_load(text) for name, text in render("patroni", made).items()}
+    files = {name: yaml.safe_load(text) for name, text in render("patroni", Source(made)).items()}
     assert {*files} == {"postgres1.yaml", "postgres2.yaml"}
     file = files["postgres2.yaml"]
     assert file["restapi"]["connect_address"] == "10.0.2.11:8009"
@@ -70,4 +70,4 @@ def test_a_leader_that_is_given_up_too_soon() -> None:
 
 def test_no_etcd() -> None:
     with pytest.raises(ConfigurationError, match=r"'topology\.postgres\.etcd' is empty"):
-        render("patroni", configuration(nodes={"postgres1": "10.0.2.10"}))
+        render("patroni", Source(configuration(nodes={"postgres1": "10.0.2.10"})))

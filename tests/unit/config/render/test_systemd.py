@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.render import render
+from airflow_llm_provider.config.render import Source, render
 
 CONFIGURATION = Configuration.model_validate(
     {
@@ -56,7 +56,7 @@ def analyze() -> str:
 def units(tmp_path: Path) -> list[Path]:
     """Write the units with a program, a user and a folder that are on every machine."""
     made = []
-    for name, text in render("systemd", CONFIGURATION).items():
+    for name, text in render("systemd", Source(CONFIGURATION)).items():
         if name.endswith(".service"):
             here = re.sub(r"^(User|Group)=.*$", r"\1=root", text, flags=re.MULTILINE)
             here = re.sub(r"/opt/llm-orchestrator/bin/llm-orchestrator \S.*", "/bin/true", here)
@@ -92,11 +92,11 @@ def test_it_is_less_exposed_than_the_guides(tmp_path: Path, analyze: str) -> Non
 
 @pytest.mark.shows("execution.resources.cpu_limit", "execution.resources.memory_limit")
 def test_limits_are_those_of_the_file() -> None:
-    unit = render("systemd", CONFIGURATION)["llm-orchestrator.service"]
+    unit = render("systemd", Source(CONFIGURATION))["llm-orchestrator.service"]
     for line in ("CPUQuota=800%", "MemoryMax=17179869184", "PrivateDevices=true"):
         assert f"\n{line}\n" in unit
     assert "ReadWritePaths=/var/lib/llm-orchestrator /var/lib/llm-orchestrator/dags /var/log/llm-orchestrator\n" in unit
-    plain = render("systemd", Configuration.model_validate({"home": "/h"}))["llm-orchestrator@.service"]
+    plain = render("systemd", Source(Configuration.model_validate({"home": "/h"})))["llm-orchestrator@.service"]
     assert not re.search("CPUQuota|MemoryMax|PrivateDevices", plain)
     assert "server --mode %i --config" in plain
 
@@ -106,7 +106,7 @@ def test_logrotate_takes_the_rotation(tmp_path: Path) -> None:
     if program is None:
         pytest.skip("logrotate is not installed")
     path = tmp_path / "logrotate.conf"
-    path.write_text(render("systemd", CONFIGURATION)["logrotate.conf"])
+    path.write_text(render("systemd", Source(CONFIGURATION))["logrotate.conf"])
     path.chmod(0o644)
     done = subprocess.run(
         [program, "-d", "-s", str(tmp_path / "s"), str(path)], capture_output=True, text=True, check=False
@@ -120,7 +120,7 @@ def test_old_logs_of_tasks_go(tmp_path: Path) -> None:
     if program is None:
         pytest.skip("systemd-tmpfiles is not installed")
     here = Configuration.model_validate({"home": str(tmp_path)})
-    (tmp_path / "ages.conf").write_text(render("systemd", here)["tmpfiles.conf"])
+    (tmp_path / "ages.conf").write_text(render("systemd", Source(here))["tmpfiles.conf"])
     task = tmp_path / "logs" / "tasks" / "dag_id=x" / "run_id=y" / "task_id=z"
     task.mkdir(parents=True)
     for name, days in {"attempt=1.log": 40, "attempt=2.log": 20}.items():

@@ -1,0 +1,240 @@
+"""The manifests that the Apache Airflow chart has not.
+
+These are the namespace, rights, ``orchestrator.yaml`` itself, who may talk to whom, and where secrets come from.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, SecretStr
+
+from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.render import Source
+from airflow_llm_provider.config.render.secrets import entries
+
+__all__ = ["ACCOUNT", "API_SERVER_ACCOUNT", "CONFIG_MAP", "SCHEDULER_ACCOUNT", "STEP", "manifests", "runs_pods"]
+
+CONFIG_MAP = "orchestrator-config"
+"""What holds ``orchestrator.yaml``. It is no value of the chart, which would take ``{{ }}`` in it for its own."""
+
+ACCOUNT, SCHEDULER_ACCOUNT, API_SERVER_ACCOUNT = (
+    "orchestrator",
+    "orchestrator-scheduler",
+    "orchestrator-api-server",
+)
+"""Service accounts: of whom asks nothing of Kubernetes, of who makes the pods of steps, of who reads their logs."""
+
+STEP = "step"
+"""What the chart's label ``component`` says of the pod of a step. As one of Celery's workers, their autoscaler would count it."""
+
+_WORK = ("worker", STEP)
+_AIRFLOW = ("api-server", "scheduler", "dag-processor", "triggerer", *_WORK)
+_MIGRATION = "run-airflow-migrations"
+_PORTS = {
+    "http": 80, "https": 443, "s3": 443, "postgresql": 5432, "redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671, "ssh": 22,
+}  # fmt: skip
+"""Scheme of an address to its port."""
+
+_NOT_OUTSIDE = {"server", "topology", "kubernetes", "workflows"}
+"""Sections whose addresses are those of this system itself, or of another kind of it."""
+
+
+def manifests(source: Source) -> dict[str, Any]:
+    """Give the manifests.
+
+    Args:
+        source: What ``orchestrator.yaml`` says.
+
+    Returns:
+        Name of the file to the document, or the documents, in it.
+    """
+    configuration = source.configuration
+    place = {"namespace": configuration.kubernetes.namespace}
+    made: dict[str, Any] = {
+        "namespace.yaml": {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": configuration.kubernetes.namespace,
+                "labels": {
+                    "pod-security.kubernetes.io/warn": "restricted",
+                    "pod-security.kubernetes.io/enforce": "baseline",
+                },
+            },
+        },
+        "rbac.yaml": list(_rights(configuration)),
+        "config.yaml": {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": CONFIG_MAP, **place},
+            "data": {"orchestrator.yaml": source.text},
+        },
+        "network-policies.yaml": list(_policies(configuration)),
+    }
+    store = configuration.kubernetes.secret_store
+    if store is not None:
+        made["external-secrets.yaml"] = [
+            {
+                "apiVersion": "external-secrets.io/v1",
+                "kind": "ExternalSecret",
+                "metadata": {"name": name, **place},
+                "spec": {
+                    "refreshInterval": "1h",
+                    "secretStoreRef": {"name": store, "kind": "ClusterSecretStore"},
+                    "target": {"name": name},
+                    "data": [{"secretKey": entry, "remoteRef": {"key": f"{name}/{entry}"}} for entry in held],
+                },
+            }
+            for name, held in entries(source).items()
+        ]
+    return made
+
+
+def runs_pods(configuration: Configuration) -> bool:
+    """Tell whether a step has a pod of its own."""
+    return "kubernetes" in configuration.executor
+
+
+def _rights(configuration: Configuration) -> Iterator[dict[str, Any]]:
+    place = {"namespace": configuration.kubernetes.namespace}
+
+    def account(name: str, *, token: bool) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name, **place},
+            "automountServiceAccountToken": token,
+        }
+
+    def may(name: str, rules: dict[str, list[str]]) -> Iterator[dict[str, Any]]:
+        api = "rbac.authorization.k8s.io"
+        yield account(name, token=True)
+        yield {
+            "apiVersion": f"{api}/v1",
+            "kind": "Role",
+            "metadata": {"name": name, **place},
+            "rules": [{"apiGroups": [""], "resources": [what], "verbs": verbs} for what, verbs in rules.items()],
+        }
+        yield {
+            "apiVersion": f"{api}/v1",
+            "kind": "RoleBinding",
+            "metadata": {"name": name, **place},
+            "roleRef": {"apiGroup": api, "kind": "Role", "name": name},
+            "subjects": [{"kind": "ServiceAccount", "name": name, **place}],
+        }
+
+    yield account(ACCOUNT, token=False)
+    if runs_pods(configuration):
+        yield from may(SCHEDULER_ACCOUNT, {"pods": ["create", "get", "list", "watch", "patch", "delete"]})
+        yield from may(API_SERVER_ACCOUNT, {"pods": ["get", "list"], "pods/log": ["get"]})
+
+
+def _policies(configuration: Configuration) -> Iterator[dict[str, Any]]:
+    """Nobody comes in and nobody goes out, but by what is said here of each component."""
+    cluster, metrics = configuration.kubernetes, configuration.observability.metrics
+    ingress, prometheus = _namespace(cluster.ingress.namespace), _namespace(cluster.prometheus_namespace)
+    statsd = metrics.enabled and not metrics.statsd
+
+    def policy(name: str, pods: dict[str, Any], **rules: Any) -> dict[str, Any]:
+        return {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": name, "namespace": cluster.namespace},
+            "spec": {"podSelector": pods, **rules},
+        }
+
+    def into(name: str, *sources: dict[str, Any], port: int, protocol: str = "TCP") -> dict[str, Any]:
+        rule = {"from": list(sources), "ports": [{"protocol": protocol, "port": port}]}
+        return policy(f"to-{name}-{port}", _component(name), policyTypes=["Ingress"], ingress=[rule])
+
+    def out_of(name: str, *components: str, rules: list[dict[str, Any]]) -> dict[str, Any]:
+        return policy(name, _component(*components), policyTypes=["Egress"], egress=rules)
+
+    def to(name: str, port: int, protocol: str = "TCP") -> dict[str, Any]:
+        return {"to": [{"podSelector": _component(name)}], "ports": [{"protocol": protocol, "port": port}]}
+
+    yield policy("default-deny", {}, policyTypes=["Ingress", "Egress"])
+    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+    yield policy("names", {}, policyTypes=["Egress"], egress=[{"to": [_namespace("kube-system")], "ports": dns}])
+    # Work reports to the API server, and people come by the ingress; the API server fetches the logs of what still runs.
+    within = {"podSelector": _component(*_WORK)}
+    yield into("api-server", *([ingress] if cluster.ingress.host else []), within, port=8080)
+    yield out_of("work-reports", *_WORK, rules=[to("api-server", 8080)])
+    yield into("worker", {"podSelector": _component("api-server")}, port=8793)
+    yield into("triggerer", {"podSelector": _component("api-server")}, port=8794)
+    yield out_of("logs-are-read", "api-server", rules=[to("worker", 8793), to("triggerer", 8794)])
+    if statsd:
+        yield into("statsd", {"podSelector": _component(*_AIRFLOW)}, port=9125, protocol="UDP")
+        yield into("statsd", prometheus, port=9102)
+        yield out_of("numbers", *_AIRFLOW, rules=[to("statsd", 9125, "UDP")])
+    ports = [{"protocol": "TCP", "port": port} for port in _ports_outside(configuration)]
+    if metrics.statsd:
+        ports.append({"protocol": "UDP", "port": int(metrics.statsd.rpartition(":")[2])})
+    # A policy knows addresses and no names, and those of models and stores are not known: the ports are what can be said.
+    yield out_of("outside", *_AIRFLOW, _MIGRATION, rules=[{"ports": ports}])
+    if runs_pods(configuration):
+        kubernetes_api = [{"ports": [{"protocol": "TCP", "port": 6443}]}]
+        yield out_of("kubernetes", "scheduler", "api-server", rules=kubernetes_api)
+    if cluster.ingress.host:
+        # The pod by which cert-manager proves that the name is ours.
+        solver = {"matchLabels": {"acme.cert-manager.io/http01-solver": "true"}}
+        rule = {"from": [ingress], "ports": [{"protocol": "TCP", "port": 8089}]}
+        yield policy("certificates", solver, policyTypes=["Ingress"], ingress=[rule])
+
+
+def _namespace(name: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": name}}}
+
+
+def _component(*names: str) -> dict[str, Any]:
+    """Select pods by the labels that the chart gives them."""
+    if len(names) == 1:
+        return {"matchLabels": {"tier": "airflow", "component": names[0]}}
+    chosen = {"key": "component", "operator": "In", "values": list(names)}
+    return {"matchLabels": {"tier": "airflow"}, "matchExpressions": [chosen]}
+
+
+def _ports_outside(configuration: Configuration) -> list[int]:
+    """Give the ports of all addresses that the file names, and https, by which models are called."""
+    found = {443, *configuration.kubernetes.egress_ports}
+    for section in type(configuration).model_fields:
+        if section not in _NOT_OUTSIDE:
+            found |= {port for text in _texts(getattr(configuration, section)) if (port := _port(text))}
+    if configuration.smtp.host:
+        found.add(configuration.smtp.port_or_default)
+    if configuration.kubernetes.git.by_ssh:
+        found.add(_port(configuration.kubernetes.git.repository or "") or 22)
+    return sorted(found)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, SecretStr):
+        yield value.get_secret_value()
+    elif isinstance(value, str):
+        yield value
+    elif isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from _texts(getattr(value, name))
+    elif isinstance(value, dict):
+        for item in value.values():
+            yield from _texts(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from _texts(item)
+
+
+def _port(text: str) -> int | None:
+    """Give the port of another machine's address; None of what is none."""
+    scheme = re.match(r"([a-z][a-z0-9]*)(\+\w+)?://", text)
+    if scheme is None:
+        return None
+    try:
+        # Jaeger's old port stands for its OTLP one, as in the settings.
+        address = urlsplit(text.replace(":14268", ":4318"))
+        return None if address.hostname in ("localhost", "127.0.0.1", "::1") else address.port or _PORTS.get(scheme[1])
+    except ValueError:
+        return None
