@@ -28,7 +28,7 @@ SECRET = "a-secret-that-centre-and-sites-share-and-that-nobody-else-can-know-at-
 CENTRE = """
 home: {folder}/centre
 workflows: {{folder: {folder}/dags, refresh_interval: 2s}}
-server: {{port: {{http: {http}, execution: {execution}}}}}
+server: {{base_url: "http://127.0.0.1:{http}/below", port: {{http: {http}, execution: {execution}}}}}
 database: {{url: "{database}"}}
 edge: {{enabled: true, queues: [shop], heartbeat_interval: 2s, link_timeout: 60s}}
 security: {{authentication: {{jwt_secret: {secret}, admin_password: {password}}}}}
@@ -37,8 +37,8 @@ security: {{authentication: {{jwt_secret: {secret}, admin_password: {password}}}
 SITE = """
 home: {folder}/site
 workflows: {{folder: {folder}/site-dags}}
-server: {{mode: edge-worker, execution_url: "http://127.0.0.1:{execution}"}}
-edge: {{api_url: "http://127.0.0.1:{http}", name: shop-1, queues: [shop], concurrency: 4, poll_interval: 1s,
+server: {{mode: edge-worker, execution_url: "http://127.0.0.1:{execution}/below"}}
+edge: {{api_url: "http://127.0.0.1:{http}/below", name: shop-1, queues: [shop], concurrency: 4, poll_interval: 1s,
   heartbeat_interval: 2s, link_timeout: 60s}}
 integrations: {{llm_forge: {{api_keys: {{openai: of-the-site}}}}}}
 security: {{authentication: {{jwt_secret: {secret}}}}}
@@ -142,7 +142,8 @@ def test_a_step_runs_at_the_site_also_when_the_link_is_lost_for_a_while(
     # The centre's environment leads to its own models, and the site's to those of the site.
     with_provider = {"PYTHONPATH": os.pathsep.join(filter(None, (str(PROVIDER), os.environ.get("PYTHONPATH"))))}
     system.serve("standalone", "centre", **with_provider)
-    url = f"http://127.0.0.1:{http}"
+    # All servers answer below a path, as behind a proxy that other systems share.
+    url = f"http://127.0.0.1:{http}/below"
     until(lambda: is_healthy(url, "metadatabase", "scheduler", "dag_processor"), system, "the centre is healthy")
     system.serve("edge-worker", "site", config=site, OPENAI_BASE_URL=site_model.openai_base_url, **with_provider)
 

@@ -162,6 +162,32 @@ def test_the_url_of_the_database(given: str, becomes: str) -> None:
                 "EDGE__API_ENABLED": "True",
             },
         ),
+        (
+            {"edge": {"enabled": True, "link_timeout": "5m"}},
+            {"EXECUTION_API__JWT_EXPIRATION_TIME": "1500", "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "300"},
+        ),
+        (
+            {"server": {"mode": "edge-worker"}, "edge": {"api_url": "https://c", "link_timeout": "5m"}},
+            {"WORKERS__EXECUTION_API_RETRIES": "65", "WORKERS__EXECUTION_API_RETRY_WAIT_MAX": "10"},
+        ),
+        (
+            {"server": {"base_url": "https://public/below/"}},
+            {"CORE__EXECUTION_API_SERVER_URL": "http://127.0.0.1:8081/below/execution/"},
+        ),
+        (
+            {"server": {"mode": "api", "base_url": "https://public/below", "execution_url": "https://within"}},
+            {"CORE__EXECUTION_API_SERVER_URL": "https://within/below/execution/"},
+        ),
+        (
+            {
+                "server": {
+                    "mode": "api",
+                    "base_url": "https://public/below",
+                    "execution_url": "https://within/x/execution",
+                }
+            },
+            {"CORE__EXECUTION_API_SERVER_URL": "https://within/x/execution/"},
+        ),
         ({"edge": {"api_url": "https://c/"}}, {"EDGE__API_URL": "https://c/edge_worker/v1/rpcapi"}),
         (
             {"execution": {"executor": {"type": "celery"}}, "cache": {"type": "redis", "url": "redis://h:1/2"}},

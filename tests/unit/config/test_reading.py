@@ -215,12 +215,26 @@ def test_what_cannot_be_read(tmp_path: Path, text: str, message: str) -> None:
     assert message in told(read(tmp_path, text))
 
 
+SIGNED = f"security: {{authentication: {{jwt_secret: {'x' * 64}}}}}"
+SITE = f"server: {{mode: edge-worker}}\n{SIGNED}\nedge:\n"
+
+
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
         ("server: {mode: worker}", ["needs a queue", "several machines cannot share SQLite", "needs 'jwt_secret'"]),
         ("server: {mode: api}", ["needs a queue", "several machines cannot share SQLite", "needs 'jwt_secret'"]),
         ("server: {mode: edge-worker}", ["needs 'edge.api_url'", "needs 'jwt_secret'"]),
+        (f"{SITE}  api_url: 'centre:8080'", ["'centre:8080' is no address of a centre; write where the centre is"]),
+        (f"{SITE}  api_url: https://c/execution/", ["'https://c/execution/' is where tasks report"]),
+        (f"{SITE}  api_url: https://c\n  name: {'n' * 65}", ["has 64 characters at most, not 65"]),
+        (f"{SITE}  api_url: https://c\n  queues: []", ["an edge site needs a queue"]),
+        (f"{SITE}  api_url: https://c\n  queues: ['a,b']", ["'a,b' is no name of a queue"]),
+        (f"{SITE}  api_url: https://c\n  queues: [{', '.join('q' * 9 + str(n) for n in range(20))}]", ["too long"]),
+        (
+            f"edge: {{enabled: true, queues: [edge, default]}}\n{SIGNED}",
+            ["all tasks of the queue 'default' would go to the edge, and it is the centre's own"],
+        ),
         ("execution: {executor: {type: celery}}", ["needs a queue", "several machines cannot share SQLite"]),
         (
             "execution: {executor: {type: celery}, queue: {url: 'nats://h'}}\ndatabase: {url: 'postgresql://h/d'}",
