@@ -9,7 +9,9 @@ import contextlib
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPI, DagRun
@@ -33,21 +35,41 @@ def seconds(run: DagRun) -> float:
     return (run.ended - run.started).total_seconds()
 
 
-def measure(api: AirflowAPI, dag_id: str) -> float:
-    """Give the median time of a run; the first, which warms up, does not count."""
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of one workflow.
+
+    Attributes:
+        per_step: Median of its runs, in seconds for each step.
+        longest: The longest that a client waited for an answer of the API, in seconds.
+    """
+
+    per_step: float
+    longest: float
+
+
+def measure(api: AirflowAPI, dag_id: str, steps: int) -> Measured:
+    """Run a workflow; the first run, which warms up, does not count."""
+    waits: list[float] = []
 
     def look(run: DagRun) -> None:
+        begun = time.perf_counter()
         api.task_instances(run)
+        waits.append(time.perf_counter() - begun)
 
-    times = [seconds(api.wait(api.trigger(dag_id), 300, interval=1.0, watch=look)) for _ in range(RUNS + 1)]
-    return statistics.median(times[1:])
+    times = []
+    for _ in range(RUNS + 1):
+        times.append(seconds(api.wait(api.trigger(dag_id), 300, interval=1.0, watch=look)))
+        waits = waits if len(times) > 1 else []
+    return Measured(statistics.median(times[1:]) / steps, max(waits))
 
 
-def per_step(variables: Mapping[str, str]) -> dict[str, float]:
-    """Start an Airflow of its own; give the seconds of a step of the chain and of the fan.
+def measured(variables: Mapping[str, str], port: int | None = None) -> dict[str, Measured]:
+    """Start an Airflow of its own, and measure the chain and the fan.
 
     Args:
         variables: Environment variables that its components have besides.
+        port: That of its API server.
     """
     with tempfile.TemporaryDirectory() as name:
         dags = Path(name, "dags")
@@ -59,7 +81,7 @@ def per_step(variables: Mapping[str, str]) -> dict[str, float]:
         (dags / "chain.yaml").write_text(f"name: chain\nsteps:\n{chain}")
         fan = "".join(step(number, "none") for number in range(40))
         (dags / "fan.yaml").write_text(f"name: fan\nsteps:\n{fan}")
-        stand = Stand(Home(Path(name, "home")), dags, variables=variables)
+        stand = Stand(Home(Path(name, "home")), dags, port, variables)
         found = {}
         try:
             stand.start()
@@ -69,15 +91,16 @@ def per_step(variables: Mapping[str, str]) -> dict[str, float]:
                     stand.check_alive()
                 for dag_id, count in {"chain": 10, "fan": 40}.items():
                     api.unpause(dag_id)
-                    found[dag_id] = measure(api, dag_id) / count
+                    found[dag_id] = measure(api, dag_id, count)
         finally:
             stand.stop()
         return found
 
 
 def main() -> None:
-    for dag_id, taken in per_step({}).items():
-        print(f"{dag_id}: {taken:.2f} s a step")
+    """Measure both."""
+    for dag_id, one in measured({}).items():
+        print(f"{dag_id}: {one.per_step:.2f} s a step; the longest answer of the API took {one.longest:.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,26 +1,56 @@
-"""What the settings that every mode ships gain: the same chain and fan, with each of them put back to Airflow's default."""
+"""What the settings that every mode ships gain: the same chain and fan, with each of them put back to Airflow's own.
+
+The longest answer is that of the API to the client that watches, which stands for a person with the pages open.
+"""
 
 from __future__ import annotations
 
-from chain import per_step
+from dataclasses import replace
+from unittest import mock
 
+from chain import Measured, measured
+
+from airflow_llm_provider.cli import stand
+from airflow_llm_provider.cli.supervision import Component
+from airflow_llm_provider.config.configuration import Configuration
+from tests.conftest import free_port
+
+POOL = {"AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "5", "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "10"}
 DEFAULTS = {
     "scheduler.scheduler_idle_sleep_time = 1": {"AIRFLOW__SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1"},
     "core.lazy_load_plugins = True": {"AIRFLOW__CORE__LAZY_LOAD_PLUGINS": "True"},
-    "database.sql_alchemy_pool_size = 5, max_overflow = 10": {
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "5",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "10",
-    },
+    "database.sql_alchemy_pool_size = 5, max_overflow = 10": POOL,
 }
+REAL = stand.components
+
+
+def one_server(configuration: Configuration) -> tuple[Component, ...]:
+    """Give the components with one API server for pages and tasks, as Airflow has it."""
+    pages, _, *others = REAL(configuration)
+    command = tuple("all" if part == "core" else part for part in pages.command)
+    return (replace(pages, command=command, probes=pages.probes[:1]), *others)
 
 
 def main() -> None:
-    shipped = per_step({})
-    print(f"{'as shipped':55} " + "  ".join(f"{dag_id} {taken:.2f} s a step" for dag_id, taken in shipped.items()))
+    """Measure all."""
+    shipped = measured({})
+    told("as shipped", shipped, shipped)
     for name, variables in DEFAULTS.items():
-        found = per_step(variables)
-        told = "  ".join(f"{dag_id} {taken:.2f} s ({taken / shipped[dag_id]:.1f} x)" for dag_id, taken in found.items())
-        print(f"{name:55} {told}", flush=True)
+        told(name, measured(variables), shipped)
+    port = free_port()
+    address = {"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/"}
+    with mock.patch.object(stand, "components", one_server):
+        told("one API server", measured(address, port), shipped)
+        told("one API server, and the pool of Airflow's own", measured({**address, **POOL}, port), shipped)
+
+
+def told(name: str, found: dict[str, Measured], shipped: dict[str, Measured]) -> None:
+    """Print a line."""
+    parts = (
+        f"{dag_id} {one.per_step:.2f} s a step ({one.per_step / shipped[dag_id].per_step:.1f} x), longest answer {one.longest:.1f} s"
+        for dag_id, one in found.items()
+    )
+    print(f"{name:55} {'; '.join(parts)}", flush=True)
 
 
 if __name__ == "__main__":

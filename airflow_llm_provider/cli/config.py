@@ -255,13 +255,15 @@ def _render(arguments: argparse.Namespace) -> int:
     if arguments.target == "secrets" and arguments.output is not None:
         raise ConfigurationError("secrets are not written to files; pipe them: … | kubectl create --filename -")
     path = config_file(arguments.config)
-    # What only the cluster knows is not needed to make its values.
-    known = {**PLACEHOLDERS, **os.environ} if arguments.target == "helm" else None
+    given = path.read_text(encoding="utf-8", errors="replace") if path and path.is_file() else ""
+    # What only the cluster knows is not needed to make its values; where the file names no variable, its own value holds.
+    unknown = {name: value for name, value in PLACEHOLDERS.items() if name in given}
+    known = {**unknown, **os.environ} if arguments.target == "helm" else None
     reading = read_or_report(path, known, for_server=False)
     if reading.configuration is None:
         return EXIT_BAD_FILE
-    given = path.read_text(encoding="utf-8") if path else ""
-    for name, text in render(arguments.target, Source(reading.configuration, given, reading.variables)).items():
+    source = Source(reading.configuration, given, reading.variables, reading.secret_files)
+    for name, text in render(arguments.target, source).items():
         if arguments.output is None:
             print(f"# --- {name}\n{text}", end="")
             continue

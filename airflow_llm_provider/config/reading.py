@@ -65,12 +65,14 @@ class Reading:
         problems: What is wrong.
         configuration: What it says; None after an error.
         variables: The variables that it names, each with what stands for it: the variable's value or the file's own default.
+        secret_files: The files that it has secrets read from.
     """
 
     path: Path | None
     problems: tuple[Diagnostic, ...]
     configuration: Configuration | None
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret_files: tuple[str, ...] = ()
     _sources: Mapping[DocumentPath, Callable[[], str]] = field(default_factory=dict, repr=False)
 
     def valid(self) -> Configuration:
@@ -135,6 +137,7 @@ class _Reader:
         self._problems = _ConfigurationProblems(document)
         self._sources: dict[DocumentPath, Callable[[], str]] = {}
         self._variables: dict[str, str] = {}
+        self._secret_files: list[str] = []
 
     def read(self, path: Path | None, documents: int, *, for_server: bool) -> Reading:
         data: Any = self._document.data
@@ -155,8 +158,8 @@ class _Reader:
                 tell = self._problems.error if found.severity == "error" else self._problems.warning
                 tell(found.message, tuple(found.key.split(".")), suggestion=found.suggestion)
         broken = self._problems.fatal
-        configuration = None if broken else configuration
-        return Reading(path, tuple(self._problems.found), configuration, self._variables, self._sources)
+        configuration, files = None if broken else configuration, tuple(self._secret_files)
+        return Reading(path, tuple(self._problems.found), configuration, self._variables, files, self._sources)
 
     def _section(self, data: Mapping[str, Any], model: type[BaseModel], key: DocumentPath, place: DocumentPath) -> Any:
         """Give a section with the model's own names for its keys, and its variables put in."""
@@ -231,6 +234,7 @@ class _Reader:
             self._problems.error("a secret's file is named by its path", place)
             return ""
         path = Path(self._expanded(value, place, secret=False))
+        self._secret_files.append(str(path))
         try:
             text = path.read_text(encoding="utf-8").strip()
         except OSError as error:

@@ -31,11 +31,13 @@ class Source:
         configuration: What ``orchestrator.yaml`` says.
         text: That file.
         variables: The variables that it names, with their values.
+        secret_files: The files that it has secrets read from.
     """
 
     configuration: Configuration
     text: str = ""
     variables: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret_files: tuple[str, ...] = ()
 
 
 def render(target: str, source: Source) -> dict[str, str]:

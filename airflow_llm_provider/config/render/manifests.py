@@ -8,13 +8,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, SecretStr
 
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.reading import secrets_of
 from airflow_llm_provider.config.render import Source
 from airflow_llm_provider.config.render.secrets import entries
+from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["ACCOUNT", "API_SERVER_ACCOUNT", "CONFIG_MAP", "SCHEDULER_ACCOUNT", "STEP", "manifests", "runs_pods"]
 
@@ -51,6 +53,9 @@ def manifests(source: Source) -> dict[str, Any]:
 
     Returns:
         Name of the file to the document, or the documents, in it.
+
+    Raises:
+        ConfigurationError: The file holds a secret, or names a file with one.
     """
     configuration = source.configuration
     place = {"namespace": configuration.kubernetes.namespace}
@@ -71,7 +76,7 @@ def manifests(source: Source) -> dict[str, Any]:
             "apiVersion": "v1",
             "kind": "ConfigMap",
             "metadata": {"name": CONFIG_MAP, **place},
-            "data": {"orchestrator.yaml": source.text},
+            "data": {"orchestrator.yaml": _without_secrets(source)},
         },
         "network-policies.yaml": list(_policies(configuration)),
     }
@@ -92,6 +97,27 @@ def manifests(source: Source) -> dict[str, Any]:
             for name, held in entries(source).items()
         ]
     return made
+
+
+def _without_secrets(source: Source) -> str:
+    """Give the file; many may read a ConfigMap."""
+    if source.secret_files:
+        raise ConfigurationError(
+            f"{', '.join(source.secret_files)}: no pod has this; write ${{VARIABLE}} in place of the key that ends in _file,"
+            " and give the variable to: llm-orchestrator config render secrets"
+        )
+    told = {*source.variables.values()}
+    for secret in secrets_of(source.configuration):
+        # Of an address, the password is what nobody may see.
+        hidden = urlsplit(secret).password or "" if "://" in secret else secret
+        found = re.search(rf"(?<!\w){re.escape(hidden)}(?!\w)", source.text)
+        if hidden and found and not {hidden, unquote(hidden)} & told:
+            line = source.text[: found.start()].count("\n") + 1
+            raise ConfigurationError(
+                f"line {line} of the file holds a secret, and the file becomes a ConfigMap, which many may read;"
+                " write ${VARIABLE}, and give the variable to: llm-orchestrator config render secrets"
+            )
+    return source.text
 
 
 def runs_pods(configuration: Configuration) -> bool:

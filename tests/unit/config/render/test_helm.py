@@ -334,6 +334,27 @@ def test_the_file_and_its_options_pass_the_charts_own_templates(tmp_path: Path) 
     assert yaml.safe_load(made["manifests/config.yaml"])["data"] == {"orchestrator.yaml": "# the file"}
 
 
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("database: {url: 'postgresql://user:p%40ss@h/d'}", "line 2 of the file holds a secret"),
+        ("integrations: {llm_forge: {api_keys: {openai: sk-literal}}}", "line 2 of the file holds a secret"),
+        ("security: {authentication: {jwt_secret_file: FILE}}", "jwt: no pod has this; write ${VARIABLE}"),
+    ],
+)
+def test_a_secret_gets_into_no_config_map(
+    tmp_path: Path, line: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "jwt").write_text("s" * 64)
+    path = tmp_path / "orchestrator.yaml"
+    path.write_text(f"server: {{mode: api}}\n{line.replace('FILE', str(tmp_path / 'jwt'))}\n")
+    assert main(["config", "render", "helm", "--config", str(path), "--output", str(tmp_path / "out")]) != 0
+    told = capsys.readouterr().err
+    assert message in told
+    assert "sk-literal" not in told
+    assert not (tmp_path / "out").exists()
+
+
 class TestSecrets:
     """``config render secrets``."""
 
