@@ -9,12 +9,13 @@ import contextlib
 import shutil
 import statistics
 import tempfile
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_llm_provider.cli.airflow_api import AirflowAPI, DagRun
+from airflow_llm_provider.cli.airflow_api import AirflowAPI, AirflowAPIError, DagRun
 from airflow_llm_provider.cli.home import Home
 from airflow_llm_provider.cli.stand import Stand
 
@@ -35,6 +36,14 @@ def seconds(run: DagRun) -> float:
     return (run.ended - run.started).total_seconds()
 
 
+def end(api: AirflowAPI, run: DagRun) -> DagRun:
+    """Wait until a run has ended, also while the API does not answer."""
+    for _ in range(10):
+        with contextlib.suppress(AirflowAPIError):
+            return api.wait(run, 300, interval=1.0)
+    raise SystemExit(f"{run.run_id} of {run.dag_id} does not end")
+
+
 @dataclass(frozen=True)
 class Measured:
     """What was measured of one workflow.
@@ -48,28 +57,43 @@ class Measured:
     longest: float
 
 
-def measure(api: AirflowAPI, dag_id: str, steps: int) -> Measured:
-    """Run a workflow; the first run, which warms up, does not count."""
+def measure(stand: Stand, dag_id: str, steps: int, watchers: int) -> Measured:
+    """Run a workflow while clients look at its tasks; the first run, which warms up, does not count."""
     waits: list[float] = []
+    ended = threading.Event()
 
     def look(run: DagRun) -> None:
-        begun = time.perf_counter()
-        api.task_instances(run)
-        waits.append(time.perf_counter() - begun)
+        with contextlib.closing(stand.api()) as api:
+            while not ended.wait(0.5):
+                begun = time.perf_counter()
+                with contextlib.suppress(AirflowAPIError):
+                    api.task_instances(run)
+                waits.append(time.perf_counter() - begun)
 
     times = []
-    for _ in range(RUNS + 1):
-        times.append(seconds(api.wait(api.trigger(dag_id), 300, interval=1.0, watch=look)))
-        waits = waits if len(times) > 1 else []
+    with contextlib.closing(stand.api()) as api:
+        for _ in range(RUNS + 1):
+            ended.clear()
+            run = api.trigger(dag_id)
+            threads = [threading.Thread(target=look, args=(run,)) for _ in range(watchers)]
+            for thread in threads:
+                thread.start()
+            times.append(seconds(end(api, run)))
+            ended.set()
+            for thread in threads:
+                thread.join()
+            if len(times) == 1:
+                waits.clear()
     return Measured(statistics.median(times[1:]) / steps, max(waits))
 
 
-def measured(variables: Mapping[str, str], port: int | None = None) -> dict[str, Measured]:
+def measured(variables: Mapping[str, str], port: int | None = None, watchers: int = 1) -> dict[str, Measured]:
     """Start an Airflow of its own, and measure the chain and the fan.
 
     Args:
         variables: Environment variables that its components have besides.
         port: That of its API server.
+        watchers: How many clients ask for the tasks of a run, twice a second each.
     """
     with tempfile.TemporaryDirectory() as name:
         dags = Path(name, "dags")
@@ -91,7 +115,7 @@ def measured(variables: Mapping[str, str], port: int | None = None) -> dict[str,
                     stand.check_alive()
                 for dag_id, count in {"chain": 10, "fan": 40}.items():
                     api.unpause(dag_id)
-                    found[dag_id] = measure(api, dag_id, count)
+                    found[dag_id] = measure(stand, dag_id, count, watchers)
         finally:
             stand.stop()
         return found

@@ -1,10 +1,11 @@
 """What the settings that every mode ships gain: the same chain and fan, with each of them put back to Airflow's own.
 
-The longest answer is that of the API to the client that watches, which stands for a person with the pages open.
+The longest answer is that of the API to the clients that watch, which stand for people with the pages open.
 """
 
 from __future__ import annotations
 
+import socket
 from dataclasses import replace
 from unittest import mock
 
@@ -13,7 +14,6 @@ from chain import Measured, measured
 from airflow_llm_provider.cli import stand
 from airflow_llm_provider.cli.supervision import Component
 from airflow_llm_provider.config.configuration import Configuration
-from tests.conftest import free_port
 
 POOL = {"AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE": "5", "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "10"}
 DEFAULTS = {
@@ -21,6 +21,7 @@ DEFAULTS = {
     "core.lazy_load_plugins = True": {"AIRFLOW__CORE__LAZY_LOAD_PLUGINS": "True"},
     "database.sql_alchemy_pool_size = 5, max_overflow = 10": POOL,
 }
+WIDE = {"AIRFLOW__CORE__PARALLELISM": "48"}
 REAL = stand.components
 
 
@@ -31,6 +32,14 @@ def one_server(configuration: Configuration) -> tuple[Component, ...]:
     return (replace(pages, command=command, probes=pages.probes[:1]), *others)
 
 
+def free_port() -> int:
+    """Give a port that nothing listens on."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
 def main() -> None:
     """Measure all."""
     shipped = measured({})
@@ -39,17 +48,22 @@ def main() -> None:
         told(name, measured(variables), shipped)
     port = free_port()
     address = {"AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/"}
+    # What a crowd does to the API server shows with more tasks at once than it has threads.
+    crowd = measured(WIDE, watchers=8)
+    told("48 slots, 8 clients: as shipped", crowd, crowd)
     with mock.patch.object(stand, "components", one_server):
-        told("one API server", measured(address, port), shipped)
-        told("one API server, and the pool of Airflow's own", measured({**address, **POOL}, port), shipped)
+        told("48 slots, 8 clients: one API server", measured({**WIDE, **address}, port, 8), crowd)
+        told(
+            "48 slots, 8 clients: one API server, Airflow's pool", measured({**WIDE, **address, **POOL}, port, 8), crowd
+        )
 
 
 def told(name: str, found: dict[str, Measured], shipped: dict[str, Measured]) -> None:
     """Print a line."""
-    parts = (
-        f"{dag_id} {one.per_step:.2f} s a step ({one.per_step / shipped[dag_id].per_step:.1f} x), longest answer {one.longest:.1f} s"
-        for dag_id, one in found.items()
-    )
+    parts = []
+    for dag_id, one in found.items():
+        ratio = one.per_step / shipped[dag_id].per_step
+        parts.append(f"{dag_id} {one.per_step:.2f} s a step ({ratio:.1f} x), longest answer {one.longest:.1f} s")
     print(f"{name:55} {'; '.join(parts)}", flush=True)
 
 

@@ -106,7 +106,7 @@ class AirflowAPI:
     """Airflow's REST API at one address; close it, or wrap it in ``contextlib.closing``.
 
     Args:
-        url: Address of the API server, without a path.
+        url: Address of the API server, with the path that it answers below, if any.
         username: User name.
         password: That user's password.
         transport: What carries the requests, for tests.
