@@ -60,10 +60,7 @@ def main() -> None:
 
 def told(name: str, found: dict[str, Measured], shipped: dict[str, Measured]) -> None:
     """Print a line."""
-    parts = []
-    for dag_id, one in found.items():
-        ratio = one.per_step / shipped[dag_id].per_step
-        parts.append(f"{dag_id} {one.per_step:.2f} s a step ({ratio:.1f} x), longest answer {one.longest:.1f} s")
+    parts = (f"{dag_id} {one.per_step / shipped[dag_id].per_step:.1f} x ({one})" for dag_id, one in found.items())
     print(f"{name:55} {'; '.join(parts)}", flush=True)
 
 

@@ -27,7 +27,7 @@ from airflow_llm_provider.files.documents import Document, decode, parse
 from airflow_llm_provider.files.problems import Problems
 from airflow_llm_provider.workflow.model import DocumentPath
 
-__all__ = ["VARIABLES", "Reading", "read_configuration", "secrets_of"]
+__all__ = ["VARIABLES", "Reading", "leaves_of", "read_configuration", "secrets_of"]
 
 VARIABLES: Mapping[str, str] = {
     "DATABASE_URL": "database.url",
@@ -380,20 +380,29 @@ def _type_at(model: type[BaseModel], key: DocumentPath) -> Any:
     return kind
 
 
+def leaves_of(value: Any) -> Iterator[Any]:
+    """Give all single values that a model holds, wherever.
+
+    Args:
+        value: A model, or what is in one.
+    """
+    if isinstance(value, BaseModel):
+        for name in type(value).model_fields:
+            yield from leaves_of(getattr(value, name))
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from leaves_of(item)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for item in value:
+            yield from leaves_of(item)
+    else:
+        yield value
+
+
 def secrets_of(value: Any) -> Iterator[str]:
     """Give all secrets that a model holds, wherever.
 
     Args:
         value: A model, or what is in one.
     """
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from secrets_of(getattr(value, name))
-    elif isinstance(value, Mapping):
-        for item in value.values():
-            yield from secrets_of(item)
-    elif isinstance(value, (list, tuple)):
-        for item in value:
-            yield from secrets_of(item)
+    return (leaf.get_secret_value() for leaf in leaves_of(value) if isinstance(leaf, SecretStr))

@@ -10,10 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, SecretStr
-
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.reading import secrets_of
+from airflow_llm_provider.config.reading import leaves_of, secrets_of
 from airflow_llm_provider.config.render import Source
 from airflow_llm_provider.config.render.secrets import entries
 from airflow_llm_provider.errors import ConfigurationError
@@ -238,19 +236,8 @@ def _ports_outside(configuration: Configuration) -> list[int]:
 
 
 def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, SecretStr):
-        yield value.get_secret_value()
-    elif isinstance(value, str):
-        yield value
-    elif isinstance(value, BaseModel):
-        for name in type(value).model_fields:
-            yield from _texts(getattr(value, name))
-    elif isinstance(value, dict):
-        for item in value.values():
-            yield from _texts(item)
-    elif isinstance(value, (list, tuple, set, frozenset)):
-        for item in value:
-            yield from _texts(item)
+    yield from secrets_of(value)
+    yield from (leaf for leaf in leaves_of(value) if isinstance(leaf, str))
 
 
 def _port(text: str) -> int | None:
