@@ -113,12 +113,11 @@ def _made_base() -> str:
         subprocess.run(("debootstrap", "--variant=minbase", "bookworm", str(folder)), check=True, capture_output=True)
         if _CERTIFICATES.is_dir():
             shutil.copytree(_CERTIFICATES, folder / _CERTIFICATES.relative_to("/"), dirs_exist_ok=True)
-        archive = subprocess.Popen(("tar", "-C", str(folder), "-c", "."), stdout=subprocess.PIPE)
         trust = f"ENV SSL_CERT_FILE={_BUNDLE} PIP_CERT={_BUNDLE}"
-        subprocess.run(
-            ("docker", "import", "--change", trust, "-", name), stdin=archive.stdout, check=True, capture_output=True
-        )
-        assert archive.wait() == 0
+        command = ("docker", "import", "--change", trust, "-", name)
+        with subprocess.Popen(("tar", "-C", str(folder), "-c", "."), stdout=subprocess.PIPE) as archive:
+            subprocess.run(command, stdin=archive.stdout, check=True, capture_output=True)
+        assert archive.returncode == 0
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return name
