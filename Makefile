@@ -16,7 +16,7 @@ OLDEST_PYTHON := 3.10
 EDGE := apache-airflow-providers-edge3 retryhttp
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-stop test lint format types imports test-containers check-manifests bench constraints clean
+.PHONY: help setup demo demo-stop test coverage lint format types imports test-containers check-manifests bench constraints clean
 
 help: ## Show the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,7 +28,12 @@ $(UV):
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null
 	@$(BIN)/python -m pip install --quiet "uv>=0.8"
 
-$(VENV)/.installed: pyproject.toml constraints.txt | $(UV)
+# The demo needs the package alone.
+$(VENV)/.package: pyproject.toml constraints.txt | $(UV)
+	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.package
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt -e . --group dev
 	@$(UV) pip install --quiet --python $(BIN)/python -c constraints.txt --no-deps --target $(VENV)/edge $(EDGE)
 	@touch $@
@@ -39,10 +44,10 @@ $(VENV)-bench/.installed: $(VENV)/.installed
 	@$(UV) pip install --quiet --compile-bytecode --python $(VENV)-bench/bin/python -c constraints.txt -e . --group bench
 	@touch $@
 
-demo: setup ## Run a workflow in a local Airflow with a simulated model; Airflow stays up (ARGS="--workflow NAME ...")
+demo: $(VENV)/.package ## Run a workflow in a local Airflow with a simulated model; Airflow stays up (ARGS="--workflow NAME ...")
 	@$(BIN)/llm-orchestrator demo $(ARGS)
 
-demo-stop: setup ## Stop the Airflow of the demo
+demo-stop: $(VENV)/.package ## Stop the Airflow of the demo
 	@$(BIN)/llm-orchestrator demo --stop
 
 lint: setup ## Check style and formatting
@@ -63,6 +68,9 @@ imports: setup ## Check which package may import which
 
 test: setup ## Run the tests (ARGS="-m 'not airflow'" leaves out those that start Airflow)
 	@$(BIN)/pytest --numprocesses 2 $(ARGS)
+
+coverage: setup ## Run the tests that start no Airflow, and show which lines they reach
+	@$(BIN)/pytest --numprocesses 2 -m "not airflow" --cov --cov-report term:skip-covered $(ARGS)
 
 test-containers: setup ## Build the image and run the compose files, where a Docker Engine can be had
 	@$(BIN)/pytest tests/containers $(ARGS)
@@ -86,5 +94,5 @@ constraints: setup ## Choose the newest versions of all dependencies again
 
 clean: ## Remove .venv, caches, builds and the demo's folder
 	@test ! -d .demo || test ! -x $(BIN)/llm-orchestrator || $(BIN)/llm-orchestrator demo --stop
-	@rm -rf $(VENV) $(VENV)-bench .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
+	@rm -rf $(VENV) $(VENV)-bench $(VENV)-checkov .demo .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* build dist
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -35,8 +35,9 @@ def task_policy(task: Any) -> None:
     """
     queues = os.environ.get("ORCHESTRATOR_EDGE_QUEUES", "")
     if task.executor is None and task.queue in queues.split(","):
-        if hasattr(task, "partial_kwargs"):
-            # A mapped one hands it on to the tasks that are made of it.
-            task.partial_kwargs["executor"] = "EdgeExecutor"
+        # A mapped one hands it on to the tasks that are made of it.
+        handed_on: dict[str, Any] | None = getattr(task, "partial_kwargs", None)
+        if handed_on is not None:
+            handed_on["executor"] = "EdgeExecutor"
         else:
             task.executor = "EdgeExecutor"

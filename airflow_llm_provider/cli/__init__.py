@@ -1,4 +1,4 @@
-"""``llm-orchestrator``: check, run and look at workflow files, with no Airflow needed; and the local Airflow for trying them.
+"""``llm-orchestrator``: checks and runs workflow files, with no Airflow needed, and starts and looks after an Airflow that runs them.
 
 Each command is a module of this package with ``add_parser``; what a command needs is imported when it runs, so that starting one
 costs only what it uses.
@@ -18,9 +18,9 @@ __all__ = ["EXIT_BAD_FILE", "EXIT_FAILED", "EXIT_OK", "main"]
 
 EXIT_OK = 0
 EXIT_FAILED = 1
-"""The run failed."""
+"""The run failed, a check found something wrong, or what was asked for is not at work."""
 EXIT_BAD_FILE = 2
-"""A workflow file, an input or an option cannot be used."""
+"""A file, an input or an option cannot be used."""
 
 _COMMANDS = (
     "validate", "run", "test", "graph", "new", "convert", "schema", "event", "costs", "config", "db", "server", "airflow",

@@ -62,7 +62,7 @@ data:
 
 
 def by_helm(made: dict[str, Any], folder: Path) -> dict[str, str]:
-    """Have Helm's own engine fill in what the chart fills in; the chart itself cannot be had here, so this one does the same."""
+    """Have Helm's own engine fill in what the chart fills in; this chart does with them what the official one does."""
     helm = pytest.importorskip("helm_python.chart")
     (folder / "templates").mkdir(parents=True)
     (folder / "Chart.yaml").write_text("{apiVersion: v2, name: airflow, version: 1.22.0}")
