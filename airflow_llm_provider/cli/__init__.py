@@ -1,4 +1,4 @@
-"""``llm-orchestrator``: checks and runs workflow files, with no Airflow needed, and starts and looks after an Airflow that runs them.
+"""``llm-orchestrator``: checks and runs workflow files, with no Airflow needed, and looks after an Airflow that runs them.
 
 Each command is a module of this package with ``add_parser``; what a command needs is imported when it runs, so that starting one
 costs only what it uses.

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
+from pydantic import SecretStr
+
 from airflow_llm_provider.config.configuration import Configuration
 
 __all__ = ["EXECUTORS", "STORAGE_CONNECTION", "Setting", "Variable", "airflow_settings", "environment", "settings_of"]
@@ -143,7 +145,14 @@ def airflow_settings(configuration: Configuration) -> tuple[Setting, ...]:
         *_security(configuration),
         *_edge(configuration),
         *(
-            Setting(section, key, _text(value), "set by hand", f"airflow.{section}.{key}")
+            Setting(
+                section,
+                key,
+                value.get_secret_value() if isinstance(value, SecretStr) else str(value),
+                "set by hand",
+                f"airflow.{section}.{key}",
+                is_secret=isinstance(value, SecretStr),
+            )
             for section, options in configuration.airflow.items()
             for key, value in options.items()
         ),

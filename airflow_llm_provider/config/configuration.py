@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import Field, SecretStr, field_validator
 
+from airflow_llm_provider.config.airflow_options import AirflowOptions, with_secrets_hidden
 from airflow_llm_provider.config.caching import CacheSettings
 from airflow_llm_provider.config.database import Database
 from airflow_llm_provider.config.execution import Execution
@@ -79,10 +80,11 @@ class Configuration(Section):
     edge: Edge = Edge()
     topology: Topology = Topology()
     kubernetes: Kubernetes = Kubernetes()
-    airflow: Mapping[str, Mapping[str, str | int | float | bool]] = Field(default_factory=dict)
+    airflow: AirflowOptions = Field(default_factory=dict)
 
     _actions = field_validator("actions")(check_action_names)
     _budgets = field_validator("budgets")(check_budget_titles)
+    _options = field_validator("airflow")(with_secrets_hidden)
 
     @field_validator("home", mode="before")
     @classmethod

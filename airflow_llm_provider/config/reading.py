@@ -19,6 +19,7 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr
 
+from airflow_llm_provider.config.airflow_options import is_secret_option
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.contradictions import contradictions
 from airflow_llm_provider.errors import ConfigurationError
@@ -181,7 +182,8 @@ class _Reader:
 
     def _value(self, value: Any, kind: Any, key: DocumentPath, place: DocumentPath) -> Any:
         model = _model_of(kind)
-        if _is_secret(kind) and value is not None and not isinstance(value, str):
+        secret = _is_secret_at(kind, key)
+        if secret and value is not None and not isinstance(value, str):
             # What stands in a secret's place by mistake may hold it.
             self._document.lines.hide((), _leaves(value))
         if isinstance(value, dict) and model is not None and get_origin(_bare(kind)) is not dict:
@@ -196,7 +198,7 @@ class _Reader:
             inner = _values_of(kind)
             return [self._value(item, inner, (*key, i), (*place, i)) for i, item in enumerate(value)]
         if isinstance(value, str):
-            return self._expanded(value, place, secret=_is_secret(kind))
+            return self._expanded(value, place, secret=secret)
         return value
 
     def _mapping(
@@ -259,7 +261,7 @@ class _Reader:
                 self._problems.variable(name, f"there is no key {dotted}")
                 continue
             value = self._environment[name]
-            if _is_secret(kind):
+            if _is_secret_at(kind, key):
                 self._document.lines.hide((), (value,))
             section: Any = data
             for part in key[:-1]:
@@ -365,6 +367,10 @@ def _values_of(kind: Any) -> Any:
 def _is_secret(kind: Any) -> bool:
     bare = _bare(kind)
     return isinstance(bare, type) and issubclass(bare, SecretStr)
+
+
+def _is_secret_at(kind: Any, key: DocumentPath) -> bool:
+    return _is_secret(kind) or (len(key) == 3 and key[0] == "airflow" and is_secret_option(str(key[2])))
 
 
 def _type_at(model: type[BaseModel], key: DocumentPath) -> Any:
