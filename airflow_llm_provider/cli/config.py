@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_OK
+from airflow_llm_provider.config.addresses import SECRET_SHOWN, shown_address
 from airflow_llm_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,9 +19,7 @@ if TYPE_CHECKING:
     from airflow_llm_provider.config.describe import Key
     from airflow_llm_provider.config.reading import Reading
 
-__all__ = ["add_config_option", "add_parser", "config_file", "read_or_report", "shown_address"]
-
-_HIDDEN = "***"
+__all__ = ["add_config_option", "add_parser", "config_file", "read_or_report"]
 
 
 def add_parser(commands: Any) -> None:
@@ -156,6 +155,8 @@ def _lines(
 
 def _without_secrets(configuration: Configuration) -> dict[str, Any]:
     # pydantic writes stars in place of a secret; of an address, only the password is one.
+    from pydantic import SecretStr
+
     held: dict[str, Any] = configuration.model_dump(mode="json", by_alias=True)
     queue = configuration.execution.queue
     for section, name, secret in (
@@ -166,15 +167,9 @@ def _without_secrets(configuration: Configuration) -> dict[str, Any]:
     ):
         if secret is not None:
             section[name] = shown_address(secret.get_secret_value())
-    if held["storage"]["options"]:
-        held["storage"]["options"] = _HIDDEN
-    shown: dict[str, Any] = json.loads(json.dumps(held, ensure_ascii=False).replace("**********", _HIDDEN))
+    stars = str(SecretStr("x"))
+    shown: dict[str, Any] = json.loads(json.dumps(held, ensure_ascii=False).replace(stars, SECRET_SHOWN))
     return shown
-
-
-def shown_address(url: str) -> str:
-    """Give a URL without its password."""
-    return re.sub(r"(?<=://)([^/@]*?)(:[^/@]*)?@", lambda match: f"{match[1]}{':' + _HIDDEN if match[2] else ''}@", url)
 
 
 def _env(arguments: argparse.Namespace) -> int:
@@ -187,7 +182,7 @@ def _env(arguments: argparse.Namespace) -> int:
     for name, setting in sorted(held.items()):
         from_key = f" ({setting.source})" if setting.source else ""
         print(f"# {setting.reason}{from_key}")
-        print(f"{name}={_HIDDEN if setting.is_secret and not arguments.with_secrets else setting.value}")
+        print(f"{name}={SECRET_SHOWN if setting.is_secret and not arguments.with_secrets else setting.value}")
     return EXIT_OK
 
 
@@ -230,7 +225,7 @@ def _explanation(key: Key, reading: Reading) -> Iterator[str]:
         if setting is None or setting.source != key.name:
             yield f"  becomes   {name}"
         else:
-            yield f"  becomes   {name}={_HIDDEN if setting.is_secret else setting.value}: {setting.reason}"
+            yield f"  becomes   {name}={SECRET_SHOWN if setting.is_secret else setting.value}: {setting.reason}"
 
 
 def _held(value: Any, path: tuple[str, ...]) -> Any:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import Duration, OptionalSecret, Section
+from airflow_llm_provider.config.section import Duration, Section
 
 __all__ = ["Database", "Migrations", "Pool"]
 
@@ -66,7 +66,7 @@ class Database(Section):
     """
 
     type: DatabaseType | None = None
-    url: OptionalSecret = None
+    url: SecretStr | None = None
     pool: Pool = Pool()
     migrations: Migrations = Migrations()
 
@@ -104,6 +104,8 @@ def _check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         whole = bool(parts.path.strip("/")) and (parts.port or 5432) > 0
+        # What was not encoded in a password may look like the end of the host.
+        whole = whole and "@" not in parts.netloc.rpartition("@")[0] + parts.path
     except ValueError:
         whole = False
     if not whole:

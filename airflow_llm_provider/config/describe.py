@@ -14,57 +14,10 @@ from typing import Any
 
 from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.readers import reader_of
 from airflow_llm_provider.config.reading import VARIABLES
 
 __all__ = ["Key", "configuration_schema", "describe", "key_table"]
-
-_LATER = "carried; not part of this version: "
-
-_READERS: Mapping[str, str] = {
-    "environment": "workflows, as `system.environment`",
-    "home": "all components",
-    "server.mode": "`llm-orchestrator server`",
-    "server.port.grpc": _LATER + "the gRPC API",
-    "server.tls.enabled": "the API server",
-    "server.behind_proxy": "the API server (`--proxy-headers`)",
-    "server.execution_url": "tasks",
-    "database.type": "`llm-orchestrator server` and `db`",
-    "database.pool.connection_timeout": "the database's URL (`connect_timeout`)",
-    "database.migrations.auto_run": "`llm-orchestrator server`",
-    "cache": "steps: cached answers, rate limits, circuit breakers and budgets",
-    "execution.executor.task_timeout": "steps",
-    "execution.executor.max_blocking_threads": "steps",
-    "execution.resources": "`llm-orchestrator server`, and the rendered deployments",
-    "execution.queue.names": "workers (`--queues`)",
-    "fault_tolerance": "steps",
-    "rate_limits": "steps",
-    "prices": "steps",
-    "budgets": "steps",
-    "integrations.llm_forge": "steps",
-    "integrations.llm_test_bench": _LATER + "the client of the evaluation service; steps evaluate by themselves",
-    "integrations.llm_auto_optimizer": _LATER + "the client of the optimizer; steps record and recommend by themselves",
-    "integrations.llm_governance": _LATER + "the client of the policy service; steps check by themselves",
-    "actions": "steps",
-    "alerts": "steps",
-    "slack": "steps",
-    "smtp": "steps",
-    "storage": "steps",
-    "observability.logging.output": "`llm-orchestrator server`",
-    "observability.metrics": _LATER + "the metrics page",
-    "observability.metrics.statsd": "",
-    "observability.tracing": "all components, and steps",
-    "security.authentication.provider": _LATER + "the login service",
-    "security.authentication.admin_password": "API servers",
-    "security.authorization": _LATER + "the login service",
-    "security.audit": _LATER + "the audit log",
-    "edge": "edge workers",
-    "kubernetes": "`config render helm`",
-    "topology.api_servers": "`config render haproxy`",
-    "topology.load_balancer": "`config render haproxy`",
-    "topology.postgres": "`config render patroni` and `haproxy`",
-    "airflow": "Airflow",
-}
-"""Key, or section, to who reads it besides Airflow; the longest that fits counts."""
 
 
 @dataclass(frozen=True)
@@ -151,8 +104,13 @@ def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
             if isinstance(default, bool)
             else _plain(default),
             meaning,
-            _becomes().get(dotted, ()),
-            _reader(dotted),
+            tuple(
+                name
+                for key, names in _becomes().items()
+                if dotted == key or dotted.startswith(f"{key}.")
+                for name in names
+            ),
+            reader_of(dotted),
             next((variable for variable, key in VARIABLES.items() if key == dotted), ""),
         )
         for mark, inner in ((".NAME", resolved.get("additionalProperties")), ("[]", resolved.get("items"))):
@@ -161,6 +119,8 @@ def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
 
 
 def _plain(default: object) -> str:
+    if isinstance(default, dict):
+        return ", ".join(f"{name}: {value}" for name, value in default.items())
     return ", ".join(map(str, default)) if isinstance(default, list) else str(default)
 
 
@@ -235,9 +195,17 @@ def _becomes() -> Mapping[str, tuple[str, ...]]:
 
 _EVERYTHING: tuple[Mapping[str, Any], ...] = (
     {
-        "server": {"mode": "edge-worker", "tls": {"enabled": True, "cert_file": "/c", "key_file": "/k"}},
+        "server": {
+            "mode": "edge-worker",
+            "behind_proxy": True,
+            "tls": {"enabled": True, "cert_file": "/c", "key_file": "/k"},
+        },
         "database": {"url": "postgresql://host/name"},
-        "execution": {"executor": {"type": "celery"}, "queue": {"url": "redis://host"}, "resources": {"gpu_limit": 1}},
+        "execution": {
+            "executor": {"type": "celery"},
+            "queue": {"url": "redis://host", "result_backend": "redis://host"},
+            "resources": {"gpu_limit": 1},
+        },
         "observability": {
             "logging": {"tasks": "s3://bucket/logs", "level": "trace"},
             "metrics": {"statsd": "host:8125"},
@@ -251,10 +219,11 @@ _EVERYTHING: tuple[Mapping[str, Any], ...] = (
         },
         "edge": {"enabled": True, "api_url": "https://host"},
     },
+    {
+        "server": {"execution_url": "http://host"},
+        "cache": {"type": "redis", "url": "redis://host"},
+        "execution": {"executor": {"type": "celery"}},
+    },
+    {"execution": {"executor": {"type": "celery"}, "queue": {"url": "amqp://host"}}},
     {},
 )
-
-
-def _reader(dotted: str) -> str:
-    fits = [key for key in _READERS if dotted == key or dotted.startswith((f"{key}.", f"{key}["))]
-    return _READERS[max(fits, key=len)] if fits else ""

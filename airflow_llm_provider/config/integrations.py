@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
-from airflow_llm_provider.config.section import Duration, OptionalSecret, OptionalText, Section
+from airflow_llm_provider.config.section import Duration, Section, WebAddress
 
 __all__ = ["AutoOptimizer", "Governance", "Integrations", "LLMForge", "TestBench"]
 
@@ -24,9 +24,9 @@ class LLMForge(Section):
         timeout: Seconds that one call of it may take; by default the step's limit.
     """
 
-    endpoint: OptionalText = None
-    token: OptionalSecret = None
-    api_keys: Mapping[str, OptionalSecret] = Field(default_factory=dict)
+    endpoint: WebAddress | None = None
+    token: SecretStr | None = None
+    api_keys: Mapping[str, SecretStr | None] = Field(default_factory=dict)
     timeout: Duration | None = None
 
 
@@ -39,7 +39,7 @@ class TestBench(Section):
         timeout: Seconds that one call may take.
     """
 
-    endpoint: OptionalText = None
+    endpoint: WebAddress | None = None
     auto_evaluate: bool = False
     timeout: Duration = 60.0
 
@@ -54,7 +54,7 @@ class AutoOptimizer(Section):
         timeout: Seconds that one call may take.
     """
 
-    endpoint: OptionalText = None
+    endpoint: WebAddress | None = None
     batch_size: int = Field(default=100, ge=1)
     flush_interval: Duration = 30.0
     timeout: Duration = 60.0
@@ -69,7 +69,7 @@ class Governance(Section):
         timeout: Seconds that one call may take.
     """
 
-    endpoint: OptionalText = None
+    endpoint: WebAddress | None = None
     enforce_policies: bool = False
     timeout: Duration = 60.0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import OptionalText, Port, Section
+from airflow_llm_provider.config.section import Place, Port, Section, WebAddress
 
 __all__ = ["Logging", "Metrics", "Observability", "Tracing"]
 
@@ -36,13 +36,26 @@ class Logging(Section):
     level: Annotated[Literal["trace", "debug", "info", "warn", "error"], BeforeValidator(_level)] = "info"
     format: Literal["json", "text"] = "text"
     output: str = Field(default="stdout", min_length=1)
-    tasks: OptionalText = None
+    tasks: Place | None = None
 
     @model_validator(mode="after")
     def _somewhere(self) -> Self:
         if not re.fullmatch(r"stdout|stderr|.*[/.].*", self.output):
             raise ValueError(f"'output' is {self.output!r}; write stdout, stderr, or the path of a file")
         return self
+
+
+def _page(value: str) -> str:
+    if not value.startswith("/"):
+        raise ValueError(f"{value!r} is no path of a page; write one that begins with /, such as /metrics")
+    return value
+
+
+def _host_and_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not host or ":" in host or not re.fullmatch("[0-9]{1,5}", port) or not 1 <= int(port) <= 65535:
+        raise ValueError(f"{value!r} is no host with a port; write one such as statsd:8125")
+    return value
 
 
 class Metrics(Section):
@@ -57,10 +70,10 @@ class Metrics(Section):
     """
 
     enabled: bool = False
-    endpoint: str = Field(default="/metrics", pattern="^/")
+    endpoint: Annotated[str, AfterValidator(_page)] = "/metrics"
     port: Port = 9090
-    statsd: Annotated[str | None, Field(pattern=r"^[^:]+:\d+$")] = None
-    prometheus: OptionalText = None
+    statsd: Annotated[str, AfterValidator(_host_and_port)] | None = None
+    prometheus: WebAddress | None = None
 
 
 class Tracing(Section):
@@ -75,7 +88,7 @@ class Tracing(Section):
 
     enabled: bool = False
     exporter: Literal["jaeger", "otlp"] = "otlp"
-    endpoint: str = Field(default="http://localhost:4318/v1/traces", pattern="^https?://")
+    endpoint: WebAddress = "http://localhost:4318/v1/traces"
     sample_rate: float = Field(default=1.0, ge=0, le=1)
 
 

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import Duration, OptionalText, Section
+from airflow_llm_provider.config.section import Duration, Place, Section
 
 __all__ = ["Checkpoint", "CircuitBreaker", "FaultTolerance", "RateLimit", "RetryDefaults"]
 
@@ -24,7 +24,7 @@ class Checkpoint(Section):
 
     enabled: bool = True
     interval: Duration = 5.0
-    storage: OptionalText = None
+    storage: Place | None = None
 
 
 class RetryDefaults(Section):
@@ -41,6 +41,12 @@ class RetryDefaults(Section):
     default_backoff_multiplier: float = Field(default=2.0, ge=1)
     default_initial_interval: Duration = 1.0
     default_max_interval: Duration = 30.0
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.default_initial_interval > self.default_max_interval:
+            raise ValueError("'default_initial_interval' is longer than 'default_max_interval'; change one of them")
+        return self
 
 
 class CircuitBreaker(Section):

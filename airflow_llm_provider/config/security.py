@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import base64
+import binascii
 from typing import Annotated, Literal
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Duration, OptionalSecret, Section
+from airflow_llm_provider.config.section import Duration, FilePath, Section
 
 __all__ = ["Audit", "Authentication", "Authorization", "Security"]
 
@@ -28,9 +29,9 @@ class Authentication(Section):
 
     enabled: bool = True
     provider: Literal["jwt", "oauth2", "api-key"] = "jwt"
-    jwt_secret: OptionalSecret = None
-    jwt_expiry: Duration = 86400.0
-    admin_password: OptionalSecret = None
+    jwt_secret: SecretStr | None = None
+    jwt_expiry: Annotated[Duration, Field(ge=1)] = 86400.0
+    admin_password: SecretStr | None = None
 
 
 class Authorization(Section):
@@ -42,7 +43,7 @@ class Authorization(Section):
     """
 
     enabled: bool = False
-    policy_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    policy_file: FilePath | None = None
 
 
 class Audit(Section):
@@ -75,8 +76,8 @@ class Security(Section):
     authentication: Authentication = Authentication()
     authorization: Authorization = Authorization()
     audit: Audit = Audit()
-    fernet_key: OptionalSecret = None
-    session_key: OptionalSecret = None
+    fernet_key: SecretStr | None = None
+    session_key: SecretStr | None = None
 
     @model_validator(mode="after")
     def _is_a_key(self) -> Self:
@@ -88,9 +89,6 @@ class Security(Section):
 
 
 def _is_fernet_key(secret: SecretStr) -> bool:
-    import base64
-    import binascii
-
     # Several may stand there, the newest first, while old values are still encrypted with an older one.
     for key in secret.get_secret_value().split(","):
         try:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Duration, OptionalText, Port, Section
+from airflow_llm_provider.config.section import Duration, FilePath, Port, QueueNames, Section, WebAddress
 
 __all__ = ["MODES", "Edge", "Mode", "Ports", "Server", "Tls", "Workflows"]
 
@@ -58,8 +57,8 @@ class Tls(Section):
     """
 
     enabled: bool = False
-    cert_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
-    key_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -87,8 +86,8 @@ class Server(Section):
     host: str = "127.0.0.1"
     port: Ports = Ports()
     tls: Tls = Tls()
-    base_url: OptionalText = None
-    execution_url: OptionalText = None
+    base_url: WebAddress | None = None
+    execution_url: WebAddress | None = None
     behind_proxy: bool = False
     workers: int = Field(default=1, ge=1)
 
@@ -132,7 +131,7 @@ class Workflows(Section):
         refresh_interval: Seconds between two looks for new and changed files.
     """
 
-    folder: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    folder: FilePath | None = None
     refresh_interval: Duration = 5.0
 
 
@@ -151,9 +150,9 @@ class Edge(Section):
     """
 
     enabled: bool = False
-    api_url: OptionalText = None
-    queues: tuple[str, ...] = ("edge",)
-    name: OptionalText = None
+    api_url: WebAddress | None = None
+    queues: QueueNames = ("edge",)
+    name: str | None = None
     concurrency: int | None = Field(default=None, ge=1)
     poll_interval: Duration = 1.0
     heartbeat_interval: Duration = 10.0

@@ -10,10 +10,20 @@ from collections.abc import Mapping
 from email.utils import getaddresses
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    Tag,
+    model_validator,
+)
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, OptionalSecret, OptionalText, Section, Size
+from airflow_llm_provider.config.secrets import Hidden
+from airflow_llm_provider.config.section import Duration, Place, Section, Size, WebAddress
 from airflow_llm_provider.workflow.templates import is_template
 
 __all__ = [
@@ -78,7 +88,7 @@ class Slack(Section):
         webhook_url: Where messages go that name no other; a secret, for whoever has it can post.
     """
 
-    webhook_url: OptionalSecret = None
+    webhook_url: SecretStr | None = None
 
 
 class Smtp(Section):
@@ -95,14 +105,14 @@ class Smtp(Section):
         timeout: Seconds that the server may be silent.
     """
 
-    host: OptionalText = None
+    host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
-    user: OptionalText = None
-    password: OptionalSecret = None
+    user: str | None = None
+    password: SecretStr | None = None
     starttls: bool = True
     tls: bool = False
-    sender: Annotated[Address | None, ABSENT_IF_EMPTY] = Field(default=None, alias="from")
-    timeout: float = Field(default=30.0, gt=0)
+    sender: Address | None = Field(default=None, alias="from")
+    timeout: Duration = 30.0
 
     @property
     def port_or_default(self) -> int:
@@ -126,9 +136,9 @@ class Alerts(Section):
         headers: Request headers of that call.
     """
 
-    channel: Annotated[Channel | None, ABSENT_IF_EMPTY] = None
+    channel: Channel | None = None
     to: Addresses = ()
-    webhook_url: OptionalSecret = None
+    webhook_url: SecretStr | None = None
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
 
@@ -143,7 +153,7 @@ class WebhookTarget(Section):
     """
 
     type: Literal["webhook"]
-    url: Annotated[SecretStr | None, ABSENT_IF_EMPTY]
+    url: SecretStr | None
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
@@ -158,8 +168,8 @@ class SlackTarget(Section):
     """
 
     type: Literal["slack"]
-    webhook_url: OptionalSecret = None
-    channel: OptionalText = None
+    webhook_url: SecretStr | None = None
+    channel: str | None = None
 
 
 class EmailTarget(Section):
@@ -173,7 +183,7 @@ class EmailTarget(Section):
 
     type: Literal["email"]
     to: Addresses
-    subject: OptionalText = None
+    subject: str | None = None
 
 
 class QueueTarget(Section):
@@ -187,9 +197,9 @@ class QueueTarget(Section):
     """
 
     type: Literal["queue"]
-    redis_url: OptionalSecret = None
-    stream: OptionalText = None
-    list: OptionalText = None
+    redis_url: SecretStr | None = None
+    stream: str | None = None
+    list: str | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -214,6 +224,11 @@ ActionTarget = Annotated[
 """What an action that the settings name does."""
 
 
+_AS_STARS = PlainSerializer(
+    lambda value: str(SecretStr("x")) if value else {}, return_type=str | dict[str, str], when_used="json"
+)
+
+
 class AwsAccess(Section):
     """How to reach ``s3://``; boto3's own rules (variables, profiles, roles) hold for whatever is absent.
 
@@ -226,12 +241,12 @@ class AwsAccess(Section):
         profile: A profile of boto3's configuration files.
     """
 
-    endpoint_url: OptionalText = None
-    region: OptionalText = None
-    access_key_id: OptionalSecret = None
-    secret_access_key: OptionalSecret = None
-    session_token: OptionalSecret = None
-    profile: OptionalText = None
+    endpoint_url: WebAddress | None = None
+    region: str | None = None
+    access_key_id: SecretStr | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+    profile: str | None = None
 
     @model_validator(mode="after")
     def _whole_key(self) -> Self:
@@ -251,6 +266,6 @@ class Storage(Section):
     """
 
     s3: AwsAccess = AwsAccess()
-    options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
-    results: OptionalText = None
+    options: Annotated[Mapping[str, Mapping[str, Any]], Hidden(), _AS_STARS] = Field(default_factory=dict, repr=False)
+    results: Place | None = None
     results_above: Size = 65536
