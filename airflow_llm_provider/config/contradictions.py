@@ -36,7 +36,7 @@ class Contradiction:
     message: str
     suggestion: str = ""
     severity: Literal["error", "warning"] = "error"
-    follows_from: tuple[str, ...] = ("server.mode", "execution.executor.type", "database.url", "edge.enabled")
+    follows_from: tuple[str, ...] = ("server.mode", "execution.executor.type", "edge.enabled")
 
 
 def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
@@ -136,9 +136,7 @@ def _not_there(section: Section, default: Section, prefix: str) -> Iterator[Cont
         if isinstance(value, Section):
             yield from _not_there(value, getattr(default, name), f"{key}.")
         elif value != getattr(default, name) and (part := missing_part(key)):
-            yield Contradiction(
-                key, f"{name!r} changes nothing: not part of this version is {part}", severity="warning"
-            )
+            yield Contradiction(key, f"{key!r} changes nothing; not part of this version: {part}", severity="warning")
 
 
 def _edge(configuration: Configuration) -> Iterator[Contradiction]:

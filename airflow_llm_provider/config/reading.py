@@ -59,6 +59,9 @@ _VARIABLE = re.compile(
 )
 """A variable, with what stands for it when it is unset or empty; ``$$`` is a dollar."""
 
+_ONLY_NAMES_ONE = re.compile(r"\$\{\w+\}|\$\(\w+\)")
+"""A text that is a variable and nothing else, which everybody may read."""
+
 _ROOT = "orchestrator"
 _FILE = "_file"
 
@@ -166,7 +169,7 @@ class _Reader:
                 self._problems.error("the file must be a mapping", root)
                 return Reading(path, self._problems.shown(), None)
             self._problems.root = root
-            canonical |= self._members(data, Configuration, (), root)
+            canonical = _merged(canonical, self._members(data, Configuration, (), root))
         self._override(canonical)
         configuration = self._problems.validate(Configuration, canonical, (), without=self._problems.left_out)
         if for_server and configuration is not None:
@@ -226,7 +229,8 @@ class _Reader:
     def _value(self, value: Any, kind: Any, key: DocumentPath, place: DocumentPath, *, secret: bool = False) -> Any:
         # What stands in the place of a section by mistake may be the secret that belongs into it.
         is_misplaced = value is not None and not isinstance(value, dict) and holds_secrets(kind)
-        if secret := secret or is_misplaced or is_secret_at(kind, key):
+        secret = secret or is_misplaced or is_secret_at(kind, key)
+        if secret and not _ONLY_NAMES_ONE.fullmatch(str(value)):
             self._problems.hide(place, _leaves(value))
         if value is None and fields_of(kind) is not None:
             # `cache:` with nothing below it says nothing.
@@ -237,7 +241,7 @@ class _Reader:
             inner = values_of(kind)
             return [self._value(item, inner, (*key, i), (*place, i), secret=secret) for i, item in enumerate(value)]
         if isinstance(value, str):
-            return self._expanded(value, place, secret=secret)
+            return self._expanded(value, key, place, secret=secret)
         return value
 
     def _hide_unknown(self, value: Any, name: str, fields: Mapping[str, Any], place: DocumentPath) -> None:
@@ -245,17 +249,14 @@ class _Reader:
         meant = nearest(name, fields)
         self._problems.hide(place, _leaves(value) if meant and holds_secrets(fields[meant]) else ())
 
-    def _expanded(self, text: str, place: DocumentPath, *, secret: bool) -> str:
+    def _expanded(self, text: str, key: DocumentPath, place: DocumentPath, *, secret: bool) -> str:
+        if (broken := next((match for match in _VARIABLE.finditer(text) if match["broken"]), None)) is not None:
+            problem = f"what begins with {broken['broken']} here is no variable"
+            suggestion = "write ${VAR}, ${VAR:-default}, or $$ for a dollar"
+            return self._refuse(problem, key, place, suggestion=suggestion, offset=broken.start())
+
         def put_in(match: re.Match[str]) -> str:
             name = match["name"] or match["also"]
-            if match["broken"]:
-                self._problems.error(
-                    f"what begins with {match['broken']} here is no variable",
-                    place,
-                    suggestion="write ${VAR}, ${VAR:-default}, or $$ for a dollar",
-                    offset=match.start(),
-                )
-                return ""
             if name is None:
                 return "$"
             value = self._environment.get(name) or match["default"]
@@ -270,14 +271,14 @@ class _Reader:
 
         expanded = _VARIABLE.sub(put_in, text)
         if secret or may_hold_password(expanded):
-            self._problems.hide(place, (expanded,))
+            self._problems.hide(None if secret else place, (expanded,))
         return expanded
 
     def _content(self, value: Any, key: DocumentPath, place: DocumentPath) -> str:
         """Give what a secret's file holds; empty if none is named, or it cannot be read."""
         if value is not None and not isinstance(value, str):
-            return self._unread("a secret's file is named by its path", key, place)
-        named = self._expanded(value or "", place, secret=False)
+            return self._refuse("a secret's file is named by its path", key, place)
+        named = self._expanded(value or "", key, place, secret=False)
         if not named:
             return ""
         path = Path(named).expanduser()
@@ -285,16 +286,19 @@ class _Reader:
         try:
             text = path.read_text(encoding="utf-8").strip()
         except OSError as error:
-            return self._unread(f"the secret's file {path} cannot be read: {error.strerror}", key, place)
+            return self._refuse(f"the secret's file {path} cannot be read: {error.strerror}", key, place)
         except UnicodeDecodeError:
-            return self._unread(f"the secret's file {path} is no UTF-8 text", key, place)
+            return self._refuse(f"the secret's file {path} is no UTF-8 text", key, place)
         if not text:
-            return self._unread(f"the secret's file {path} is empty", key, place)
+            return self._refuse(f"the secret's file {path} is empty", key, place)
         self._problems.hide(None, (text,))
         return text
 
-    def _unread(self, problem: str, key: DocumentPath, place: DocumentPath) -> str:
-        self._problems.error(problem, place)
+    def _refuse(
+        self, problem: str, key: DocumentPath, place: DocumentPath, *, suggestion: str = "", offset: int | None = None
+    ) -> str:
+        """Tell what is wrong with a value, and go on with none."""
+        self._problems.error(problem, place, suggestion=suggestion, offset=offset)
         self._problems.left_out.add(key)
         return ""
 
@@ -339,6 +343,11 @@ class _Reader:
         if isinstance(value, dict):
             for inner, item in value.items():
                 self._came_from_variable((*key, inner), item, name)
+
+
+def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    both = {key for key in first if isinstance(first[key], dict) and isinstance(second.get(key), dict)}
+    return {**first, **second, **{key: _merged(first[key], second[key]) for key in both}}
 
 
 def _meant(key: tuple[str, ...], data: Mapping[str, Any]) -> str:

@@ -187,6 +187,88 @@ security: {{authentication: {{jwt-secret-file: {tmp_path}/none}}}}
     assert sorted(secrets_of(reading.valid())) == ["sk-from-a-file", "sk-from-a-file"]
 
 
+def test_what_is_wrong_with_a_secrets_file_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("sk-from-a-file\n")
+    (tmp_path / "empty").write_text("\n")
+    for text, messages in {
+        "cache: {type: redis, url_file: DIR/none}": [
+            "1:32: the secret's file DIR/none cannot be read: No such file or directory"
+        ],
+        "cache: {type: redis, url_file: DIR/empty}": ["1:32: the secret's file DIR/empty is empty"],
+        "actions: {a: {type: webhook, url_file: [x]}}": ["1:40: a secret's file is named by its path"],
+        "smtp: {password_file: '${UNSET}'}": [
+            "1:23: warning: the variable UNSET is not set, and counts as empty; set it, or write ${UNSET:-default}"
+        ],
+        "integrations: {llm_forge: {api_keys: {openai: a, openai_file: DIR/key}}}": [
+            "1:50: 'openai_file' says again what another key says; take one away"
+        ],
+    }.items():
+        found = told(read(tmp_path, text.replace("DIR", str(tmp_path)), for_server=True))
+        assert [message.replace(str(tmp_path), "DIR") for message in found] == messages
+
+
+BROKEN = "is no variable; write ${VAR}, ${VAR:-default}, or $$ for a dollar"
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("${A:?must}", f"1:31: what begins with ${{ here {BROKEN}"),
+        ("${A-default}", f"1:31: what begins with ${{ here {BROKEN}"),
+        ("x ${ A }", f"1:33: what begins with ${{ here {BROKEN}"),
+        ("${A", f"1:31: what begins with ${{ here {BROKEN}"),
+        ("${lower-case}", f"1:31: what begins with ${{ here {BROKEN}"),
+        ("${A:-${B}}", f"1:31: what begins with ${{ here {BROKEN}"),
+        ("$(A", f"1:31: what begins with $( here {BROKEN}"),
+    ],
+)
+def test_what_only_looks_like_a_variable(tmp_path: Path, written: str, message: str) -> None:
+    assert told(read(tmp_path, f"server: {{mode: api, workers: '{written}'}}", A="1")) == [message]
+
+
+def test_the_keys_of_an_action_are_those_of_its_type(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("of $$ a ${FILE}\n")
+    text = f"""
+actions:
+  hook: {{type: webhook, url_file: {tmp_path}/key, headers: {{authorization_file: {tmp_path}/key}}}}
+  chat: {{type: slack, webhook-url: "https://host"}}
+  line: {{type: queue, redis-url: ~}}
+  far: {{type: queue, redis_url: "redis://:${{WORD}}@host"}}
+"""
+    called = {"ORCHESTRATOR__ACTIONS__HERE__TYPE": "webhook", "ORCHESTRATOR__ACTIONS__HERE__URL": "https://here"}
+    found = read(tmp_path, text, WORD="a/b", **called).valid().actions
+    assert {name: sorted(secrets_of(target)) for name, target in found.items()} == {
+        "hook": ["of $$ a ${FILE}", "of $$ a ${FILE}"],
+        "chat": ["https://host"],
+        "line": [],
+        "far": ["redis://:a%2Fb@host"],
+        "here": ["https://here"],
+    }
+    assert told(read(tmp_path, "actions: {a: {type: queue, strem: x}}")) == [
+        "1:28: unknown key 'strem'; did you mean 'stream'?"
+    ]
+
+
+def test_the_home_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "key").write_text("geheim")
+    tls = "server: {tls: {enabled: true, cert_file: ~/key, key_file: ~/key}}"
+    found = read(tmp_path, f"{tls}\nsmtp: {{password_file: ~/key}}", for_server=True)
+    assert found.problems == ()
+    assert [*secrets_of(found.valid())] == ["geheim"]
+
+
+def test_what_is_empty_is_absent_wherever_a_value_may_be_absent(tmp_path: Path) -> None:
+    text = """
+execution: {executor: {task_timeout: ""}, resources: {memory_limit: "${UNSET:-}"}}
+observability: {metrics: {statsd: ""}}
+database: {type: ""}
+smtp: {port: ""}
+cache: {url: ""}
+"""
+    assert read(tmp_path, text).valid() == Configuration()
+
+
 def test_a_variable_stands_for_any_key(tmp_path: Path) -> None:
     reading = read(tmp_path, "server: {port: {http: 1}}", ORCHESTRATOR__SERVER__PORT__HTTP="2", ORCHESTRATOR__HOME="/h")
     assert (reading.valid().server.port.http, reading.valid().home) == (2, Path("/h"))
@@ -195,6 +277,123 @@ def test_a_variable_stands_for_any_key(tmp_path: Path) -> None:
         "$ORCHESTRATOR__SERVER__PROT: there is no key server.prot; did you mean 'port'?",
         "$ORCHESTRATOR__SERVER__PORT__HTTP: 'http' must be a whole number, not 'x'",
     ]
+
+
+def test_a_variable_may_hold_a_list_or_a_section(tmp_path: Path) -> None:
+    reading = read(
+        tmp_path,
+        "smtp: {host: mail}",
+        ORCHESTRATOR__SMTP__FROM="a@b.c",
+        ORCHESTRATOR__EDGE__QUEUES="one, two",
+        ORCHESTRATOR__KUBERNETES__EGRESS_PORTS="[1, 2]",
+        ORCHESTRATOR__SERVER__PORT='{"http": 9}',
+    )
+    found = reading.valid()
+    assert (found.smtp.sender, found.edge.queues, found.kubernetes.egress_ports) == ("a@b.c", ("one", "two"), (1, 2))
+    assert reading.source(("server", "port", "http")) == "variable ORCHESTRATOR__SERVER__PORT"
+    assert reading.source(("server", "port", "grpc")) == "default"
+
+
+def test_what_the_environment_says_where_the_file_does_not(tmp_path: Path) -> None:
+    said = {"AIRFLOW_HOME": "/of/the/environment", "ORCHESTRATOR_ENVIRONMENT": "test"}
+    reading = read(tmp_path, "environment: production", **said)
+    assert (reading.valid().home, reading.valid().environment) == (Path("/of/the/environment"), "production")
+    assert (reading.source(("home",)), reading.source(("environment",))) == (
+        "variable AIRFLOW_HOME",
+        f"{reading.path}:1",
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "messages"),
+    [
+        (
+            "",
+            {"DATABASE_URL": "mysql://h/d"},
+            ["$DATABASE_URL: 'database': 'url' is of no known kind; write one that begins with"],
+        ),
+        ("", {"ORCHESTRATOR__CACHE__TYPE": "redis"}, ["$ORCHESTRATOR__CACHE__TYPE: 'cache': type 'redis' needs 'url'"]),
+        (
+            "server: {prot: x}",
+            {},
+            ["1:10: unknown key 'prot'; did you mean 'port'?", "1:16: 'port' must be a mapping, not 'x'"],
+        ),
+        ("server: {port: {grpc: '70000'}}", {}, ["1:23: 'grpc' is '70000'; at most 65535 is allowed"]),
+        (
+            "orchestrator: {server: {prot: 1}}\nserver: {hots: x}",
+            {},
+            [
+                "1:1: there are keys below 'orchestrator', and beside it; put all keys below 'orchestrator', or none",
+                "1:25: unknown key 'prot'",
+                "1:31: 'port' must be a mapping",
+                "2:10: unknown key 'hots'; did you mean 'host'?",
+            ],
+        ),
+        (
+            "server: {workers: no}\nexecution: {executor: {type: celery}}",
+            {},
+            [
+                "1:19: 'workers' must be a whole number, not 'no'",
+                "several machines cannot share SQLite",
+                "needs a queue",
+            ],
+        ),
+        (
+            "server: {mode: worker, port: []}\ndatabase: {url: nonsense}\ncache: {type: no}",
+            {},
+            ["'port'", "'url'", "'type'", "'jwt_secret'"],
+        ),
+        ("edge: {queues: 5}", {}, ["1:16: 'queues' must be a list, not 5"]),
+        ("smtp: {sender: a@b.c}", {}, ["1:8: unknown key 'sender'"]),
+        ("execution: {resources: {cpu_limit: nan}}", {}, ["'cpu_limit' must be a finite number, not 'nan'"]),
+        (
+            "execution: {resources: {memory_limit: 16}}",
+            {},
+            ["'memory_limit': no server runs on 16 bytes; write at least 64Mi"],
+        ),
+        (
+            "storage: {results: folder, results_above: 1.5}",
+            {},
+            ["'folder' is neither a URL", "1.5 is no whole number of bytes"],
+        ),
+        ("security: {authentication: {jwt_expiry: 500ms}}", {}, ["'jwt_expiry' is '500ms'; at least 1 is needed"]),
+        (
+            "observability: {metrics: {statsd: 'h:70000'}}",
+            {},
+            ["'h:70000' is no host with a port; write one such as statsd:8125"],
+        ),
+        (
+            "observability: {metrics: {endpoint: x}, tracing: {endpoint: x}}",
+            {},
+            ["'x' is no path of a page", "this is no address"],
+        ),
+        (
+            "cache: {type: redis, url: 'amqp://h'}",
+            {},
+            ["'cache': 'url' is of no known kind; write one that begins with redis://"],
+        ),
+        ("fault_tolerance: {retry: {default_initial_interval: 1m}}", {}, ["'default_initial_interval' is longer than"]),
+        (
+            "edge: {api_url: 'https://u:p@h'}",
+            {},
+            ["'api_url': this address holds a password or a name, and may be shown; take it away"],
+        ),
+        (
+            "integrations: {llm_forge: {endpoint: 'https://u:p@h'}}",
+            {},
+            [
+                "'endpoint': this address holds a password or a name, and may be shown; what is secret belongs into 'token'"
+            ],
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_where_it_is(
+    tmp_path: Path, text: str, variables: dict[str, str], messages: list[str]
+) -> None:
+    found = sorted(told(read(tmp_path, text, for_server=True, **variables)))
+    found = [message for message in found if "warning" not in message]
+    assert len(found) == len(messages), found
+    assert all(any(message in each for each in found) for message in messages), found
 
 
 def test_a_redis_of_the_environment_is_used(tmp_path: Path) -> None:
@@ -255,6 +454,17 @@ SITE = f"server: {{mode: edge-worker}}\n{SIGNED}\nedge:\n"
         ("database: {pool: {max_connections: 1, min_connections: 2}}", ["'min_connections' is 2, more than"]),
         ("server: {tls: {enabled: true}}", ["'enabled: true' needs 'cert_file' and 'key_file'"]),
         ("cache: {type: redis}", ["type 'redis' needs 'url'"]),
+        (
+            f"server: {{mode: worker}}\n{SIGNED}\nexecution: {{executor: {{type: kubernetes}}}}\ndatabase: {{url: 'postgresql://h/d'}}",
+            ["the mode 'worker' has no tasks to take with executor type 'kubernetes'"],
+        ),
+        (
+            "server: {port: {http: 8080, execution: 8080}}",
+            ["'execution' is 8080, and so is 'http'; write another port"],
+        ),
+        ("server: {port: {http: 65535}}", ["tasks would report to port 65536, the next one after 'http'"]),
+        ("topology: {load_balancer: {http: 443}}", []),
+        ("topology: {load_balancer: {http: 443, certificate: /c}}", ["'https' is 443, and so is 'http'"]),
     ],
 )
 def test_what_contradicts_itself(tmp_path: Path, text: str, messages: list[str]) -> None:
@@ -272,10 +482,19 @@ def test_what_contradicts_itself(tmp_path: Path, text: str, messages: list[str])
             "server: {host: 0.0.0.0}\nsecurity: {authentication: {enabled: false}}",
             "whoever reaches 0.0.0.0 may do everything",
         ),
+        ("security: {audit: {enabled: true}}", "'security.audit.enabled' changes nothing"),
+        ("security: {authorization: {policy_file: /p}}", "'security.authorization.policy_file' changes nothing"),
+        ("integrations: {llm_governance: {enforce_policies: true}}", "enforce_policies' changes nothing"),
+        ("integrations: {llm_test_bench: {auto_evaluate: true}}", "auto_evaluate' changes nothing"),
+        (
+            "server: {mode: scheduler}\nexecution: {executor: {type: local}}\ndatabase: {url: 'postgresql://h/d'}\n"
+            + SIGNED,
+            "the executor 'local' runs all tasks on the scheduler's machine",
+        ),
         ("server: {tls: {enabled: true, cert_file: /no, key_file: /no}}", "/no cannot be read on this machine"),
         (
             "security: {authentication: {provider: oauth2}}",
-            "'provider' changes nothing",
+            "'security.authentication.provider' changes nothing; not part of this version: the login service",
         ),
         (
             "observability: {tracing: {enabled: true, exporter: jaeger, endpoint: 'http://j:14268/api'}}",
