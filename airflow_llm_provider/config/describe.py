@@ -7,6 +7,7 @@ All of it is read off the JSON Schema of the model, whose descriptions are the d
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -16,8 +17,9 @@ from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.readers import reader_of
 from airflow_llm_provider.config.reading import VARIABLES
+from airflow_llm_provider.spelling import nothing_called
 
-__all__ = ["Key", "configuration_schema", "describe", "key_table"]
+__all__ = ["Key", "configuration_schema", "describe", "find_keys", "key_table", "sections"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,52 @@ class Key:
 @cache
 def describe() -> Mapping[str, Key]:
     """Give all keys by name, in the order of the model."""
+    return {name: key for name, key in _everything().items() if key.kind != _SECTION}
+
+
+@cache
+def sections() -> Mapping[str, str]:
+    """Give what each section is, by its name."""
+    return {name: key.meaning for name, key in _everything().items() if key.kind == _SECTION}
+
+
+def find_keys(asked: str) -> tuple[Key, ...]:
+    """Give the keys that somebody asks for.
+
+    Args:
+        asked: A key, also one of the file's own, such as ``actions.a.url``, ``budgets[0].limit_usd`` or ``fernet_key_file``; or a
+            section, for all that is in it.
+
+    Raises:
+        ValueError: There is none; the message has the closest names.
+    """
+    name = asked.replace("-", "_").removeprefix("orchestrator.")
+    keys = describe().values()
+    for tried in (name, name.removesuffix("_file")):
+        found = [key for key in keys if _is_or_is_in(key.name, tried)]
+        # What a mapping holds that is no section has no description of its own.
+        found = found or [key for key in keys if key.kind == "mapping" and re.match(rf"{_pattern(key.name)}\.", tried)]
+        if found:
+            return tuple(found)
+    known = [*sections(), *describe()]
+    ends = [each for each in known if each.endswith(f".{name}")]
+    if ends:
+        raise ValueError(f"no key is called {asked!r}; did you mean {' or '.join(map(repr, ends))}?")
+    raise ValueError(nothing_called("key", asked, known))
+
+
+def _is_or_is_in(name: str, asked: str) -> bool:
+    ends = [match.start() for match in re.finditer(r"(?<=.)(?=[.\[])|$", name)]
+    return any(re.fullmatch(_pattern(name[:end]), asked) for end in ends)
+
+
+def _pattern(name: str) -> str:
+    return re.escape(name).replace(r"\.NAME", r"\.[^.\[]+").replace(r"\[\]", r"\[\d*\]")
+
+
+@cache
+def _everything() -> Mapping[str, Key]:
+    """Give all keys and sections by name, in the order of the model."""
     schema = Configuration.model_json_schema()
     # What depends on the machine is told in the meaning.
     defaults = Configuration().model_dump(
@@ -83,6 +131,7 @@ def configuration_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "orchestrator.yaml"}
 
 
+_SECTION = "section"
 _WITH_VARIABLE = r"\$[({]\w+"
 
 
@@ -93,6 +142,7 @@ def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
         default = defaults.get(name) if isinstance(defaults, dict) else value.get("default")
         meaning = value.get("description", resolved.get("description", ""))
         if "properties" in resolved:
+            yield Key(dotted, _SECTION, "", resolved["description"], (), "")
             yield from _keys(resolved, definitions, f"{dotted}.", default)
             continue
         yield Key(
@@ -225,5 +275,6 @@ _EVERYTHING: tuple[Mapping[str, Any], ...] = (
         "execution": {"executor": {"type": "celery"}},
     },
     {"execution": {"executor": {"type": "celery"}, "queue": {"url": "amqp://host"}}},
+    {"execution": {"executor": {"type": "celery"}, "queue": {"url": "redis://host"}}},
     {},
 )
