@@ -16,9 +16,9 @@ class CacheSettings(Section):
     """Where answers are kept that may be given again.
 
     Attributes:
-        type: In each process, or in Redis.
-        url: The Redis; a secret.
-        pool_size: Most connections to it from one process: so many for cached answers, and so many for what processes share.
+        type: Whether answers are kept in each process, or in Redis.
+        url: Address of the Redis, such as ``redis://host:6379/0``; a secret.
+        pool_size: Most connections to the Redis from one process: so many for cached answers, and so many for what processes share.
         ttl: Seconds that an answer is good for, where its step does not say.
     """
 

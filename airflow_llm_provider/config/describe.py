@@ -142,7 +142,8 @@ def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
         default = defaults.get(name) if isinstance(defaults, dict) else value.get("default")
         meaning = value.get("description", resolved.get("description", ""))
         if "properties" in resolved:
-            yield Key(dotted, _SECTION, "", resolved["description"], (), "")
+            own = str(resolved["description"])
+            yield Key(dotted, _SECTION, "", meaning if own.startswith("Section ") else own, (), "")
             yield from _keys(resolved, definitions, f"{dotted}.", default)
             continue
         yield Key(

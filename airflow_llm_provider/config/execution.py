@@ -80,7 +80,7 @@ class Queue(Section):
             ``cache``.
         result_backend: Where workers tell how a task has ended; a secret. By default the broker if it is a Redis, else the metadata
             database.
-        names: Whose tasks a worker takes.
+        names: The queues whose tasks a worker takes.
     """
 
     url: SecretStr | None = None

@@ -18,10 +18,10 @@ class LLMForge(Section):
     """The model gateway: section ``integrations.llm_forge``.
 
     Attributes:
-        endpoint: Root of its API.
-        token: Its key; a secret.
+        endpoint: Address of the model gateway's API.
+        token: The model gateway's key; a secret.
         api_keys: Provider to API key, for the providers that are called directly; secrets.
-        timeout: Seconds that one call of it may take; by default the step's limit.
+        timeout: Seconds that one call of the model gateway may take; by default the step's limit.
     """
 
     endpoint: WebAddress | None = None
@@ -34,9 +34,9 @@ class TestBench(Section):
     """The evaluation service: section ``integrations.llm_test_bench``.
 
     Attributes:
-        endpoint: Root of its API.
+        endpoint: Address of the evaluation service's API.
         auto_evaluate: Whether every answer of a model is evaluated.
-        timeout: Seconds that one call may take.
+        timeout: Seconds that one call of the evaluation service may take.
     """
 
     endpoint: WebAddress | None = None
@@ -48,10 +48,10 @@ class AutoOptimizer(Section):
     """The service that gets metrics and recommends: section ``integrations.llm_auto_optimizer``.
 
     Attributes:
-        endpoint: Root of its API.
-        batch_size: Metrics that are sent together.
-        flush_interval: Seconds after which they are sent even if they are fewer.
-        timeout: Seconds that one call may take.
+        endpoint: Address of the optimizer's API.
+        batch_size: Metrics that are sent to the optimizer together.
+        flush_interval: Seconds after which metrics are sent even if they are fewer.
+        timeout: Seconds that one call of the optimizer may take.
     """
 
     endpoint: WebAddress | None = None
@@ -64,9 +64,9 @@ class Governance(Section):
     """The policy service: section ``integrations.llm_governance``.
 
     Attributes:
-        endpoint: Root of its API.
+        endpoint: Address of the policy service's API.
         enforce_policies: Whether what a policy forbids is not done, and not only told of.
-        timeout: Seconds that one call may take.
+        timeout: Seconds that one call of the policy service may take.
     """
 
     endpoint: WebAddress | None = None

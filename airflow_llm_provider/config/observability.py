@@ -26,10 +26,10 @@ class Logging(Section):
     """What components and tasks write: section ``observability.logging``.
 
     Attributes:
-        level: From which level on: trace, debug, info, warn or error. Airflow has no trace; it is debug, with every statement of
-            the database.
-        format: One JSON object a line, or lines for people.
-        output: ``stdout``, ``stderr``, or a file.
+        level: The level from which on messages are written: trace, debug, info, warn or error. Airflow has no trace; it is debug,
+            with every statement of the database.
+        format: Whether a message is one JSON object a line, or a line for people.
+        output: Where messages are written: ``stdout``, ``stderr``, or the path of a file.
         tasks: Where the logs of tasks go once they have ended, such as ``s3://bucket/logs``; by default they stay in the home.
     """
 
@@ -62,11 +62,11 @@ class Metrics(Section):
     """Numbers for a monitoring system: section ``observability.metrics``.
 
     Attributes:
-        enabled: Whether there are any.
+        enabled: Whether a deployment counts: on Kubernetes the chart's StatsD is started, which Prometheus reads.
         endpoint: Path of the page that Prometheus reads.
-        port: Its port.
+        port: Port of the page that Prometheus reads.
         statsd: ``host:port`` of a StatsD that Airflow's own numbers go to; by default nowhere.
-        prometheus: Root of a Prometheus, for pages that show what it has kept.
+        prometheus: Address of a Prometheus, for pages that show what it has kept.
     """
 
     enabled: bool = False
@@ -80,10 +80,11 @@ class Tracing(Section):
     """Spans of runs, tasks and calls: section ``observability.tracing``.
 
     Attributes:
-        enabled: Whether they are sent.
-        exporter: What receives them: ``otlp``, or ``jaeger``, which speaks OTLP since 1.35 and only that since 2.0.
-        endpoint: Where; of a Jaeger, its old collector's address (port 14268) stands for its OTLP one (port 4318).
-        sample_rate: Which part of the runs, 0 to 1.
+        enabled: Whether spans of runs, tasks and calls are sent.
+        exporter: What receives the spans: ``otlp``, or ``jaeger``, which speaks OTLP since 1.35 and only that since 2.0.
+        endpoint: Address that spans are sent to; of a Jaeger, its old collector's address (port 14268) stands for its OTLP one
+            (port 4318).
+        sample_rate: Which part of the runs has spans, 0 to 1.
     """
 
     enabled: bool = False

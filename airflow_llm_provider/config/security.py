@@ -18,7 +18,7 @@ class Authentication(Section):
     """Who comes in: section ``security.authentication``.
 
     Attributes:
-        enabled: Whether anybody is asked. Without it, whoever reaches the server may do everything.
+        enabled: Whether users are asked who they are. Without it, whoever reaches the server may do everything.
         provider: By what people and programs prove who they are.
         jwt_secret: What tokens are signed with; a secret, and the same in all processes of one system. In the mode standalone it is
             made and kept in the home.
@@ -38,8 +38,8 @@ class Authorization(Section):
     """Who may do what: section ``security.authorization``.
 
     Attributes:
-        enabled: Whether there are differences.
-        policy_file: The roles, and who has which.
+        enabled: Whether users have different rights.
+        policy_file: File with the roles, and who has which.
     """
 
     enabled: bool = False
@@ -50,9 +50,9 @@ class Audit(Section):
     """What is written down of who did what: section ``security.audit``.
 
     Attributes:
-        enabled: Whether it is.
-        level: How much.
-        storage: Where.
+        enabled: Whether it is written down who did what.
+        level: How much is written down of what somebody did.
+        storage: Where it is written down who did what.
     """
 
     enabled: bool = False

@@ -95,14 +95,14 @@ class Smtp(Section):
     """The mail server.
 
     Attributes:
-        host: Its name; None means that there is none.
-        port: Its port; by default 465 with ``tls``, 587 with ``starttls``, else 25.
-        user: Who signs in; None means nobody.
-        password: The user's password.
-        starttls: Whether the connection is encrypted once it stands; a server that cannot is an error.
-        tls: Whether it is encrypted from its beginning instead.
+        host: Name of the mail server; without one no mail is sent.
+        port: Port of the mail server; by default 465 with ``tls``, 587 with ``starttls``, else 25.
+        user: Who signs in at the mail server; by default nobody.
+        password: The password of the user who signs in; a secret.
+        starttls: Whether the connection to the mail server is encrypted once it stands; a server that cannot is an error.
+        tls: Whether the connection is encrypted from its beginning instead.
         sender: ``from``: who the mails are from; the user when absent.
-        timeout: Seconds that the server may be silent.
+        timeout: Seconds that the mail server may be silent.
     """
 
     host: str | None = None
@@ -130,10 +130,10 @@ class Alerts(Section):
     """Where ``notification:alert`` and the action ``notify`` go.
 
     Attributes:
-        channel: The channel of those that name none; by default the first of slack, email and webhook that has a target.
-        to: Who gets them by mail.
-        webhook_url: What is called with them; a secret.
-        headers: Request headers of that call.
+        channel: The channel of alerts that name none; by default the first of slack, email and webhook that has a target.
+        to: Addresses of the people who get alerts by mail.
+        webhook_url: Address that is called with alerts; a secret.
+        headers: Request headers of the alerts' webhook; secrets.
     """
 
     channel: Channel | None = None
@@ -146,10 +146,11 @@ class WebhookTarget(Section):
     """An action that calls a URL.
 
     Attributes:
-        type: ``webhook``.
-        url: Where to; a secret.
-        method: HTTP method.
-        headers: Request headers.
+        type: What the action does: it calls a URL (``webhook``), posts to Slack (``slack``), sends a mail (``email``), or is put
+            into a queue (``queue``).
+        url: Address that the action calls; a secret.
+        method: HTTP method of the call.
+        headers: Request headers of the call; secrets.
     """
 
     type: Literal["webhook"]
@@ -163,7 +164,7 @@ class SlackTarget(Section):
 
     Attributes:
         type: ``slack``.
-        webhook_url: Where to; that of the section ``slack`` when absent.
+        webhook_url: Address that the action posts to; a secret. That of the section ``slack`` when absent.
         channel: The channel, where the webhook may choose one.
     """
 
@@ -177,8 +178,8 @@ class EmailTarget(Section):
 
     Attributes:
         type: ``email``.
-        to: Who gets it.
-        subject: Its subject; the action's and the workflow's name when absent.
+        to: Addresses of the people who get the mail.
+        subject: Subject of the mail; the action's and the workflow's name when absent.
     """
 
     type: Literal["email"]
@@ -191,7 +192,7 @@ class QueueTarget(Section):
 
     Attributes:
         type: ``queue``.
-        redis_url: The Redis server; a secret. None means the outbox.
+        redis_url: The Redis server that has the queue; a secret. By default the action goes to the outbox.
         stream: The stream to add to, each entry with one field ``entry``.
         list: The list to append to; when neither is given, the list is named as the action.
     """
@@ -233,11 +234,11 @@ class AwsAccess(Section):
     """How to reach ``s3://``; boto3's own rules (variables, profiles, roles) hold for whatever is absent.
 
     Attributes:
-        endpoint_url: Root of the API, for stores that speak S3's.
-        region: The region.
-        access_key_id: The key's id.
-        secret_access_key: The key.
-        session_token: The token that goes with a temporary key.
+        endpoint_url: Address of the storage, for stores that speak S3's.
+        region: The region of the storage.
+        access_key_id: Id of the key by which the storage is reached; a secret.
+        secret_access_key: The key by which the storage is reached; a secret.
+        session_token: The token that goes with a temporary key; a secret.
         profile: A profile of boto3's configuration files.
     """
 

@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator
 
 from airflow_llm_provider.config import reading as module
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.describe import configuration_schema, describe, key_table
+from airflow_llm_provider.config.describe import configuration_schema, describe, key_table, sections
 from airflow_llm_provider.config.reading import VARIABLES, Reading, read_configuration
 from airflow_llm_provider.config.render import Source, render
 from airflow_llm_provider.config.secrets import secrets_of
@@ -575,7 +575,11 @@ def test_no_error_of_a_variable_shows_a_secret(tmp_path: Path, name: str, value:
 
 def test_every_key_is_described() -> None:
     keys = describe()
+    # The sections of a cluster and of machines say what their keys are about.
+    told = [key for key in keys.values() if not key.name.startswith(("kubernetes.", "topology."))]
+    assert {key.name: key.meaning for key in told if len(key.meaning.split()) < 5} == {}
     assert {key.name for key in keys.values() if not key.meaning} == set()
+    assert {name for name, meaning in sections().items() if len(meaning.split()) < 2} == set()
     assert keys["execution.executor.worker_threads"].settings == (
         "AIRFLOW__CELERY__WORKER_CONCURRENCY",
         "AIRFLOW__CORE__PARALLELISM",
