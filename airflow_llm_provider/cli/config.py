@@ -259,7 +259,7 @@ def _held(value: Any, path: tuple[str | int, ...]) -> Any:
 
 def _schema(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import write_or_print
-    from airflow_llm_provider.config.describe import configuration_schema
+    from airflow_llm_provider.config.schema import configuration_schema
 
     write_or_print(arguments.output, json.dumps(configuration_schema(), indent=2, ensure_ascii=False) + "\n")
     return EXIT_OK

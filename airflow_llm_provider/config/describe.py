@@ -1,4 +1,4 @@
-"""What each key of ``orchestrator.yaml`` means, may be, and does: for ``config explain``, the table in the docs, and editors.
+"""What each key of ``orchestrator.yaml`` means, may be, and does: for ``config explain`` and the table in the docs.
 
 All of it is read off the JSON Schema of the model, whose descriptions are the docstrings of the sections, and off the settings that
 :mod:`airflow_llm_provider.config.airflow_settings` makes; only who reads the other keys is said here.
@@ -6,7 +6,6 @@ All of it is read off the JSON Schema of the model, whose descriptions are the d
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +18,7 @@ from airflow_llm_provider.config.readers import reader_of
 from airflow_llm_provider.config.reading import VARIABLES
 from airflow_llm_provider.spelling import nothing_called
 
-__all__ = ["Key", "configuration_schema", "describe", "find_keys", "key_table", "sections"]
+__all__ = ["Key", "describe", "find_keys", "key_table", "sections"]
 
 
 @dataclass(frozen=True)
@@ -117,22 +116,7 @@ def key_table() -> str:
     return "\n".join(("| Key | Type | Default | Meaning | Read by |", "|---|---|---|---|---|", *rows)) + "\n"
 
 
-def configuration_schema() -> dict[str, Any]:
-    """Give the JSON Schema of the file, for editors: any value may also be a text with a variable, and a secret have a file."""
-    schema = copy.deepcopy(Configuration.model_json_schema())
-    for section in (schema, *schema["$defs"].values()):
-        properties = section.get("properties", {})
-        for name, value in [*properties.items()]:
-            if _is_secret(value):
-                properties[f"{name}_file"] = {"type": "string", "description": f"Path of a file that holds {name}."}
-            if (kind := _scalar(value)) is not None and kind != "string":
-                described = {key: value.pop(key) for key in ("description", "default", "title") if key in value}
-                properties[name] = {**described, "anyOf": [value, {"type": "string", "pattern": _WITH_VARIABLE}]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "orchestrator.yaml"}
-
-
 _SECTION = "section"
-_WITH_VARIABLE = r"\$[({]\w+"
 
 
 def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str, defaults: Any) -> Iterator[Key]:
@@ -196,8 +180,9 @@ def _sections(schema: Any, definitions: Mapping[str, Any]) -> Iterator[Mapping[s
 
 
 def _kind(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    if "enum" in schema or "const" in schema:
-        return " \\| ".join(map(str, schema.get("enum", (schema.get("const"),))))
+    for member in (schema, *schema.get("anyOf", ())):
+        if "enum" in member or "const" in member:
+            return " \\| ".join(map(str, member.get("enum", (member.get("const"),))))
     if schema.get("format") == "password":
         return "secret"
     if "format" in schema:
@@ -206,22 +191,6 @@ def _kind(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     names |= {"array": "list", "object": "mapping"}
     kinds = [names.get(member.get("type"), "") for member in schema.get("anyOf", (schema,))]
     return " or ".join(dict.fromkeys(filter(None, kinds))) or "mapping"
-
-
-def _is_secret(schema: Mapping[str, Any]) -> bool:
-    return any(member.get("format") == "password" for member in (schema, *schema.get("anyOf", ())))
-
-
-def _scalar(schema: Mapping[str, Any]) -> str | None:
-    """Give the type of a value that is no section, list or mapping."""
-    kinds = [
-        member.get("type") for member in (schema, *schema.get("anyOf", ())) if member.get("type") not in (None, "null")
-    ]
-    if "enum" in schema:
-        return "enum"
-    if not kinds or {"object", "array"} & {*kinds}:
-        return None
-    return "string" if {*kinds} == {"string"} else str(kinds[0])
 
 
 def _cell(text: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.config.section import Section
@@ -98,6 +98,9 @@ class Budget(Section):
         tuple[Each, ...],
         BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
         AfterValidator(lambda value: tuple(sorted(set(value)))),
+        WithJsonSchema(
+            {"anyOf": [{"type": "array", "items": {"enum": [*get_args(Each)]}}, {"enum": [*get_args(Each)]}]}
+        ),
     ] = ()
     on_exceeded: Literal["warn", "fail", "approve", "downgrade"] = "fail"
     approvers: tuple[str, ...] = ()

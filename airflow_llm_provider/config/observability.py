@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.config.section import Place, Port, Section, WebAddress
@@ -22,6 +22,19 @@ def _level(value: object) -> object:
     return {"warning": "warn", "critical": "error"}.get(plain[0], plain[0]) if plain else value
 
 
+_LEVELS = ("trace", "debug", "info", "warn", "error")
+_IN_ANY_CASE = "|".join("".join(f"[{a}{a.upper()}]" for a in name) for name in (*_LEVELS, "warning", "critical"))
+
+Level = Annotated[
+    Literal["trace", "debug", "info", "warn", "error"],
+    BeforeValidator(_level),
+    WithJsonSchema(
+        {"anyOf": [{"enum": [*_LEVELS]}, {"type": "string", "pattern": rf"^\s*([\w:]+=)?({_IN_ANY_CASE})\s*(,.*)?$"}]}
+    ),
+]
+"""A level of messages, as people or ``RUST_LOG`` write it."""
+
+
 class Logging(Section):
     """What components and tasks write: section ``observability.logging``.
 
@@ -33,7 +46,7 @@ class Logging(Section):
         tasks: Where the logs of tasks go once they have ended, such as ``s3://bucket/logs``; by default they stay in the home.
     """
 
-    level: Annotated[Literal["trace", "debug", "info", "warn", "error"], BeforeValidator(_level)] = "info"
+    level: Level = "info"
     format: Literal["json", "text"] = "text"
     output: str = Field(default="stdout", min_length=1)
     tasks: Place | None = None

@@ -198,7 +198,7 @@ class _Reader:
             suggestion = f"put all keys below {_ROOT!r}, or none"
             self._problems.error(message, (_ROOT,), suggestion=suggestion, at_key=True)
             yield (), beside
-        yield (_ROOT,), data[_ROOT]
+        yield (_ROOT,), {} if data[_ROOT] is None else data[_ROOT]
 
     def _members(
         self, data: Mapping[str, Any], kind: Any, key: DocumentPath, place: DocumentPath, *, secret: bool = False

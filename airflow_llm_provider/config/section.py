@@ -196,7 +196,7 @@ Size = Annotated[
     WithJsonSchema(
         {
             "format": "size",
-            "anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "pattern": _SIZE.pattern}],
+            "anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "pattern": f"^{_SIZE.pattern}$"}],
         }
     ),
 ]

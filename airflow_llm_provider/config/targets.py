@@ -18,6 +18,7 @@ from pydantic import (
     PlainSerializer,
     SecretStr,
     Tag,
+    WithJsonSchema,
     model_validator,
 )
 from typing_extensions import Self
@@ -80,6 +81,10 @@ Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_addresses)]
 """Mail addresses: a list, or one text with commas between them."""
 
+_Recipients = Annotated[
+    Addresses, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
+]
+
 
 class Slack(Section):
     """Slack's incoming webhook.
@@ -131,13 +136,13 @@ class Alerts(Section):
 
     Attributes:
         channel: The channel of alerts that name none; by default the first of slack, email and webhook that has a target.
-        to: Addresses of the people who get alerts by mail.
+        to: _Recipients of the people who get alerts by mail.
         webhook_url: Address that is called with alerts; a secret.
         headers: Request headers of the alerts' webhook; secrets.
     """
 
     channel: Channel | None = None
-    to: Addresses = ()
+    to: _Recipients = ()
     webhook_url: SecretStr | None = None
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
@@ -178,12 +183,12 @@ class EmailTarget(Section):
 
     Attributes:
         type: ``email``.
-        to: Addresses of the people who get the mail.
+        to: _Recipients of the people who get the mail.
         subject: Subject of the mail; the action's and the workflow's name when absent.
     """
 
     type: Literal["email"]
-    to: Addresses
+    to: _Recipients
     subject: str | None = None
 
 

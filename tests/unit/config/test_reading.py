@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
@@ -10,11 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
 
 from airflow_llm_provider.config import reading as module
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.describe import configuration_schema, describe, key_table, sections
+from airflow_llm_provider.config.describe import describe, key_table, sections
 from airflow_llm_provider.config.reading import VARIABLES, Reading, read_configuration
 from airflow_llm_provider.config.render import Source, render
 from airflow_llm_provider.config.secrets import secrets_of
@@ -609,18 +607,6 @@ def test_the_examples_of_the_docs_are_right(tmp_path: Path, page: str) -> None:
         (tmp_path / "secret").write_text("A" * 43 + "=")
         reading = read(tmp_path, here, for_server=True, DB_PASSWORD="x")
         assert [str(problem) for problem in reading.problems if problem.severity == "error"] == []
-
-
-def test_the_schema_takes_what_the_reader_takes() -> None:
-    schema = configuration_schema()
-    Draft202012Validator.check_schema(schema)
-    validator = Draft202012Validator(schema)
-    assert [error.message for error in validator.iter_errors(yaml.safe_load(GUIDE.read_text()))] == []
-    right = {"server": {"port": {"http": "${PORT:-8080}"}}, "integrations": {"llm_forge": {"token_file": "/f"}}}
-    assert [*validator.iter_errors(right)] == []
-    wrong = {"server": {"port": {"http": "x"}}, "database": {"pool": {"connection_timeout": "soon"}}, "nonsense": 1}
-    assert len([*validator.iter_errors(wrong)]) == 3
-    json.dumps(schema)
 
 
 @pytest.mark.shows("observability.metrics.enabled")
