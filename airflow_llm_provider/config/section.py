@@ -61,7 +61,7 @@ class Section(BaseModel):
         kind = type_of(cls.model_fields[str(info.field_name)])
         if value == "" and may_be_absent(kind):
             return None
-        if is_open(kind) and any(map(holds_password, _texts(value))):
+        if any(map(holds_password, _texts(value))) and is_open(kind):
             secrets = [name for name, field in cls.model_fields.items() if is_secret(type_of(field))]
             where = f"what is secret belongs into {' or '.join(map(repr, secrets))}" if secrets else "take it away"
             raise ValueError(f"this address holds a password or a name, and may be shown; {where}")

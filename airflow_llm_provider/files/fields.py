@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from functools import cache
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
@@ -41,12 +42,12 @@ def fields_of(kind: Any, data: object = None) -> Mapping[str, Any] | None:
         return None
     given = data.get("type") if isinstance(data, Mapping) else None
     chosen = [model for model in models if given is not None and given in _types(model)] if len(models) > 1 else models
-    found: dict[str, Any] = {}
-    for model in chosen or models:
-        for name, info in model.model_fields.items():
-            for written in _names(name, info):
-                found.setdefault(written, type_of(info))
-    return found
+    return {name: kind for model in reversed(chosen or models) for name, kind in _fields(model).items()}
+
+
+@cache
+def _fields(model: type[BaseModel]) -> Mapping[str, Any]:
+    return {written: type_of(info) for name, info in model.model_fields.items() for written in _names(name, info)}
 
 
 def type_of(field: FieldInfo) -> Any:
