@@ -174,14 +174,11 @@ class _Reader:
         configuration = self._problems.validate(Configuration, canonical, (), without=self._problems.left_out)
         if for_server and configuration is not None:
             # What follows from a value that is wrong itself may not be so.
-            all_found = [
-                each
-                for each in contradictions(configuration)
-                if not self._problems.concern(each.key, *each.follows_from)
-            ]
-            for found in all_found:
-                tell = self._problems.error if found.severity == "error" else self._problems.warning
-                tell(found.message, tuple(found.key.split(".")), suggestion=found.suggestion)
+            concern = self._problems.concern
+            found = [each for each in contradictions(configuration) if not concern(each.key, *each.follows_from)]
+            for each in found:
+                tell = self._problems.error if each.severity == "error" else self._problems.warning
+                tell(each.message, tuple(each.key.split(".")), suggestion=each.suggestion)
         broken = self._problems.fatal
         configuration, files = None if broken else configuration, tuple(self._secret_files)
         return Reading(path, self._problems.shown(), configuration, self._variables, files, self._sources)
@@ -207,13 +204,8 @@ class _Reader:
         fields, inner = fields_of(kind, data), values_of(kind)
         given: dict[str, Any] = {}
         for written, value in data.items():
-            at, name = (*place, written), written
-            if fields is not None and name not in fields:
-                name = name.replace("-", "_")
-            whose = name.removesuffix(_FILE)
-            is_file = name != whose and is_secret(inner if fields is None else fields.get(whose))
-            if is_file := is_file and (fields is None or name not in fields):
-                name = whose
+            at = (*place, written)
+            name, is_file = _named(written, fields, inner)
             if name in given:
                 self._problems.error(f"{written!r} says again what another key says; take one away", at, at_key=True)
             self._came_from((*key, name), at)
@@ -228,7 +220,8 @@ class _Reader:
 
     def _value(self, value: Any, kind: Any, key: DocumentPath, place: DocumentPath, *, secret: bool = False) -> Any:
         # What stands in the place of a section by mistake may be the secret that belongs into it.
-        is_misplaced = value is not None and not isinstance(value, dict) and holds_secrets(kind)
+        is_structure = fields_of(kind) is not None or values_of(kind) is not None
+        is_misplaced = is_structure and value is not None and not isinstance(value, dict) and holds_secrets(kind)
         secret = secret or is_misplaced or is_secret_at(kind, key)
         if secret and not _ONLY_NAMES_ONE.fullmatch(str(value)):
             self._problems.hide(place, _leaves(value))
@@ -343,6 +336,16 @@ class _Reader:
         if isinstance(value, dict):
             for inner, item in value.items():
                 self._came_from_variable((*key, inner), item, name)
+
+
+def _named(written: str, fields: Mapping[str, Any] | None, inner: Any) -> tuple[str, bool]:
+    """Give the key that the file means, of a section's or any of a mapping's, and whether its value is to be read from a file."""
+    if fields is not None and written in fields:
+        return written, False
+    name = written if fields is None else written.replace("-", "_")
+    whose = name.removesuffix(_FILE)
+    is_file = whose != name and is_secret(inner if fields is None else fields.get(whose))
+    return (whose, True) if is_file and (fields is None or name not in fields) else (name, False)
 
 
 def _merged(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:

@@ -43,12 +43,12 @@ def is_secret_at(kind: Any, key: DocumentPath) -> bool:
 
 
 def holds_secrets(kind: Any) -> bool:
-    """Tell whether a value of a type is a secret, or has one anywhere.
+    """Tell whether a value of a type may be a secret, or have one anywhere.
 
     Args:
         kind: The type.
     """
-    if is_secret(kind):
+    if is_secret(kind) or SecretStr in alternatives(kind):
         return True
     inner = values_of(kind)
     below = (fields_of(kind) or {}).values()

@@ -225,7 +225,7 @@ def _merged(details: list[ErrorDetails]) -> list[ErrorDetails]:
         kinds = [_EXPECTED.get(first["type"], first["msg"] if first["type"] == _NONE_FITS else "")]
         kinds.append(_EXPECTED.get(detail["type"], ""))
         if all(kinds):
-            message = " or ".join(dict.fromkeys(kinds))
+            message = kinds[0] if kinds[1] in kinds[0] else " or ".join(kinds)
             merged[place] = {**detail, "type": _NONE_FITS, "msg": message}
         elif kinds[0]:
             merged[place] = detail
