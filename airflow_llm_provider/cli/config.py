@@ -7,10 +7,12 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_OK
+from airflow_llm_provider.config.addresses import SECRET_SHOWN, shown_address
 from airflow_llm_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -18,9 +20,7 @@ if TYPE_CHECKING:
     from airflow_llm_provider.config.describe import Key
     from airflow_llm_provider.config.reading import Reading
 
-__all__ = ["add_config_option", "add_parser", "config_file", "read_or_report", "shown_address"]
-
-_HIDDEN = "***"
+__all__ = ["add_config_option", "add_parser", "config_file", "read_or_report"]
 
 
 def add_parser(commands: Any) -> None:
@@ -156,6 +156,8 @@ def _lines(
 
 def _without_secrets(configuration: Configuration) -> dict[str, Any]:
     # pydantic writes stars in place of a secret; of an address, only the password is one.
+    from pydantic import SecretStr
+
     held: dict[str, Any] = configuration.model_dump(mode="json", by_alias=True)
     queue = configuration.execution.queue
     for section, name, secret in (
@@ -166,15 +168,9 @@ def _without_secrets(configuration: Configuration) -> dict[str, Any]:
     ):
         if secret is not None:
             section[name] = shown_address(secret.get_secret_value())
-    if held["storage"]["options"]:
-        held["storage"]["options"] = _HIDDEN
-    shown: dict[str, Any] = json.loads(json.dumps(held, ensure_ascii=False).replace("**********", _HIDDEN))
+    stars = str(SecretStr("x"))
+    shown: dict[str, Any] = json.loads(json.dumps(held, ensure_ascii=False).replace(stars, SECRET_SHOWN))
     return shown
-
-
-def shown_address(url: str) -> str:
-    """Give a URL without its password."""
-    return re.sub(r"(?<=://)([^/@]*?)(:[^/@]*)?@", lambda match: f"{match[1]}{':' + _HIDDEN if match[2] else ''}@", url)
 
 
 def _env(arguments: argparse.Namespace) -> int:
@@ -187,61 +183,83 @@ def _env(arguments: argparse.Namespace) -> int:
     for name, setting in sorted(held.items()):
         from_key = f" ({setting.source})" if setting.source else ""
         print(f"# {setting.reason}{from_key}")
-        print(f"{name}={_HIDDEN if setting.is_secret and not arguments.with_secrets else setting.value}")
+        print(f"{name}={SECRET_SHOWN if setting.is_secret and not arguments.with_secrets else setting.value}")
     return EXIT_OK
 
 
 def _explain(arguments: argparse.Namespace) -> int:
-    from airflow_llm_provider.config.describe import describe
-    from airflow_llm_provider.errors import ConfigurationError
-    from airflow_llm_provider.spelling import nothing_called
+    from airflow_llm_provider.config.describe import find_keys, sections
 
-    keys = describe()
-    asked = arguments.key.replace("-", "_").removeprefix("orchestrator.")
-    wanted = [key for name, key in keys.items() if name == asked or name.startswith((f"{asked}.", f"{asked}["))]
-    if not wanted:
-        raise ConfigurationError(nothing_called("key", arguments.key, keys))
+    asked: str = arguments.key.removeprefix("orchestrator.")
+    try:
+        wanted = find_keys(asked)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from None
     reading = read_or_report(config_file(arguments.config), for_server=False)
-    print("\n\n".join("\n".join(_explanation(key, reading)) for key in wanted))
-    return EXIT_OK
+    told = ["\n".join(_explanation(key, asked, reading)) for key in wanted]
+    if (meaning := sections().get(asked.replace("-", "_"))) is not None:
+        told.insert(0, f"{asked}\n  {_plain(meaning)}")
+    print("\n\n".join(told))
+    return EXIT_BAD_FILE if reading.configuration is None else EXIT_OK
 
 
-def _explanation(key: Key, reading: Reading) -> Iterator[str]:
+def _explanation(key: Key, asked: str, reading: Reading) -> Iterator[str]:
     from airflow_llm_provider.config.airflow_settings import settings_of
 
     yield key.name
-    yield f"  {key.meaning.replace('``', '')}"
+    yield f"  {_plain(key.meaning)}"
     yield f"  type      {key.kind.replace(chr(92), '')}"
     if key.default:
         yield f"  default   {key.default}"
     if key.variable:
         yield f"  variable  {key.variable}"
     configuration = reading.configuration
-    if configuration is not None and not re.search(r"NAME|\[\]", key.name):
-        path = tuple(key.name.split("."))
+    if configuration is not None and (path := _path(key.name, asked)) is not None:
         value = _held(_without_secrets(configuration), path)
         if value not in (None, "", [], {}):
             yield f"  now       {value if isinstance(value, str) else json.dumps(value)}, from {reading.source(path)}"
     if key.reader:
-        yield f"  read by   {key.reader.replace('`', '')}"
+        yield f"  read by   {_plain(key.reader)}"
     becomes = {setting.variable: setting for setting in settings_of(configuration)} if configuration else {}
     for name in key.settings:
         setting = becomes.get(name)
         if setting is None or setting.source != key.name:
             yield f"  becomes   {name}"
         else:
-            yield f"  becomes   {name}={_HIDDEN if setting.is_secret else setting.value}: {setting.reason}"
+            yield f"  becomes   {name}={SECRET_SHOWN if setting.is_secret else setting.value}: {setting.reason}"
 
 
-def _held(value: Any, path: tuple[str, ...]) -> Any:
+def _plain(text: str) -> str:
+    return text.replace("`", "")
+
+
+def _path(name: str, asked: str) -> tuple[str | int, ...] | None:
+    """Give the way to what is asked for, ``budgets[0].name``; None where a name or a number is left open, ``budgets[].name``."""
+    found: list[str | int] = []
+    for own, given in zip_longest(_parts(name), _parts(asked)):
+        part = own if own not in (None, "NAME", "[]") else given
+        if part in (None, "[]", "NAME"):
+            return None
+        found.append(int(part[1:-1]) if part.startswith("[") else part)
+    return tuple(found)
+
+
+def _parts(key: str) -> list[str]:
+    return re.findall(r"\[\d*\]|[^.\[\]]+", key)
+
+
+def _held(value: Any, path: tuple[str | int, ...]) -> Any:
     for part in path:
-        value = value.get(part) if isinstance(value, dict) else None
+        if isinstance(value, list) and isinstance(part, int) and part < len(value):
+            value = value[part]
+        else:
+            value = value.get(part) if isinstance(value, dict) else None
     return value
 
 
 def _schema(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import write_or_print
-    from airflow_llm_provider.config.describe import configuration_schema
+    from airflow_llm_provider.config.schema import configuration_schema
 
     write_or_print(arguments.output, json.dumps(configuration_schema(), indent=2, ensure_ascii=False) + "\n")
     return EXIT_OK

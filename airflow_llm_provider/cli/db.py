@@ -54,8 +54,9 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _prepared(arguments: argparse.Namespace) -> tuple[dict[str, str] | None, str]:
     from airflow_llm_provider.cli.components import component_environment
-    from airflow_llm_provider.cli.config import config_file, read_or_report, shown_address
+    from airflow_llm_provider.cli.config import config_file, read_or_report
     from airflow_llm_provider.cli.home import Home
+    from airflow_llm_provider.config.addresses import shown_address
 
     path = config_file(arguments.config)
     configuration = read_or_report(path, for_server=False).configuration

@@ -83,7 +83,7 @@ def _looked(
     what: str, check: Callable[[Configuration], Iterator[Finding]], configuration: Configuration
 ) -> Iterator[Finding]:
     from airflow_llm_provider.clients.failures import redact
-    from airflow_llm_provider.config.reading import secrets_of
+    from airflow_llm_provider.config.secrets import secrets_of
 
     try:
         yield from check(configuration)

@@ -17,8 +17,8 @@ def _json(diagnostics: Sequence[Diagnostic]) -> str:
         [
             {
                 "path": item.path,
-                "line": item.line,
-                "column": item.column,
+                "line": item.line or None,
+                "column": item.column or None,
                 "severity": item.severity,
                 "message": item.message,
                 "suggestion": item.suggestion or None,
@@ -31,10 +31,11 @@ def _json(diagnostics: Sequence[Diagnostic]) -> str:
 
 
 def _github(diagnostics: Sequence[Diagnostic]) -> str:
-    return "\n".join(
-        f"::{item.severity} file={_property(item.path)},line={item.line},col={item.column}::{_escaped(_message(item))}"
-        for item in diagnostics
-    )
+    return "\n".join(f"::{item.severity}{_github_place(item)}::{_escaped(_message(item))}" for item in diagnostics)
+
+
+def _github_place(item: Diagnostic) -> str:
+    return f" file={_property(item.path)},line={item.line},col={item.column}" if item.line else ""
 
 
 def _escaped(text: str) -> str:
@@ -61,16 +62,18 @@ def _sarif(diagnostics: Sequence[Diagnostic]) -> str:
 
 def _result(item: Diagnostic) -> dict[str, Any]:
     region = {"startLine": item.line, "startColumn": item.column}
+    place = {"physicalLocation": {"artifactLocation": {"uri": item.path}, "region": region}}
     return {
         "ruleId": "workflow",
         "level": item.severity,
         "message": {"text": _message(item)},
-        "locations": [{"physicalLocation": {"artifactLocation": {"uri": item.path}, "region": region}}],
+        "locations": [place] if item.line else [],
     }
 
 
 def _message(item: Diagnostic) -> str:
-    return f"{item.message}; {item.suggestion}" if item.suggestion else item.message
+    told = f"{item.message}; {item.suggestion}" if item.suggestion else item.message
+    return told if item.line else f"{item.path}: {told}"
 
 
 FORMATS: Mapping[str, Callable[[Sequence[Diagnostic]], str]] = {

@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import SecretStr, WithJsonSchema
 
+from airflow_llm_provider.config.addresses import holds_password
+
 __all__ = ["AirflowOption", "AirflowOptions", "is_secret_option", "with_secrets_hidden"]
 
 AirflowOption = Annotated[
@@ -35,15 +37,19 @@ def is_secret_option(name: str) -> bool:
 
 
 def with_secrets_hidden(options: AirflowOptions) -> AirflowOptions:
-    """Give options with those that hold secrets as such.
+    """Give options with those that hold secrets, or an address with a password, as such.
 
     Args:
         options: The options.
     """
     return {
         section: {
-            name: SecretStr(str(value)) if is_secret_option(name) and not isinstance(value, SecretStr) else value
+            name: SecretStr(str(value)) if not isinstance(value, SecretStr) and _is_secret(name, value) else value
             for name, value in named.items()
         }
         for section, named in options.items()
     }
+
+
+def _is_secret(name: str, value: object) -> bool:
+    return is_secret_option(name) or holds_password(str(value))

@@ -222,7 +222,8 @@ def _servers(configuration: Configuration) -> Iterator[Setting]:
     if server.mode != "edge-worker" or server.execution_url:
         # A worker at another site finds it by the address of its centre.
         tasks = f"{server.tasks_address}/execution/"
-        yield Setting("core", "execution_api_server_url", tasks, why, "server.port.execution")
+        source = "server.execution_url" if server.execution_url else "server.port.execution"
+        yield Setting("core", "execution_api_server_url", tasks, why, source)
     if server.tls.enabled:
         yield Setting(
             "api", "ssl_cert", _text(server.tls.cert_file), "the API server speaks https", "server.tls.cert_file"
@@ -303,17 +304,26 @@ def _execution(configuration: Configuration) -> Iterator[Setting]:
     )
     broker = configuration.broker
     if broker is not None:
-        yield Setting("celery", "broker_url", broker, "the queue", "execution.queue.url", is_secret=True)
-        backend = configuration.execution.queue.result_backend
-        result = backend.get_secret_value() if backend else broker if broker.startswith(("redis", "unix")) else None
-        result = result or f"db+{_database_url(configuration)[0]}"
-        why, source = "where workers tell how a task has ended", "execution.queue.result_backend"
+        source = "execution.queue.url" if configuration.execution.queue.url else "cache.url"
+        yield Setting("celery", "broker_url", broker, "the queue", source, is_secret=True)
+        result, source = _result_backend(configuration, broker, source)
+        why = "where workers tell how a task has ended"
         yield Setting("celery", "result_backend", result, why, source, is_secret=True)
         # A worker waits for a database that is away; else it takes tasks, cannot say so, and drops them.
         patience = {"result_backend_always_retry": True} if result.startswith("db+") else {}
         extra = json.dumps({"imports": [_PRELOADED], **patience})
         why = "workers load what tasks need before they fork, and wait for a database that is away"
         yield Setting("celery", "extra_celery_config", extra, why)
+
+
+def _result_backend(configuration: Configuration, broker: str, source: str) -> tuple[str, str]:
+    """Give where workers tell how a task has ended, and the key that it follows from."""
+    backend = configuration.execution.queue.result_backend
+    if backend is not None:
+        return backend.get_secret_value(), "execution.queue.result_backend"
+    if broker.startswith(("redis", "unix")):
+        return broker, source
+    return f"db+{_database_url(configuration)[0]}", "database.url"
 
 
 def _further_modules(configuration: Configuration) -> list[str]:

@@ -16,9 +16,9 @@ class CacheSettings(Section):
     """Where answers are kept that may be given again.
 
     Attributes:
-        type: In each process, or in Redis.
-        url: The Redis; a secret.
-        pool_size: Most connections to it from one process.
+        type: Whether answers are kept in each process, or in Redis.
+        url: Address of the Redis, such as ``redis://host:6379/0``; a secret.
+        pool_size: Most connections to the Redis from one process: so many for cached answers, and so many for what processes share.
         ttl: Seconds that an answer is good for, where its step does not say.
     """
 
@@ -31,4 +31,6 @@ class CacheSettings(Section):
     def _reachable(self) -> Self:
         if self.type == "redis" and not (self.url and self.url.get_secret_value()):
             raise ValueError("type 'redis' needs 'url', such as redis://localhost:6379")
+        if self.url and self.url.get_secret_value().partition("://")[0] not in ("redis", "rediss", "unix"):
+            raise ValueError("'url' is of no known kind; write one that begins with redis:// or rediss://")
         return self

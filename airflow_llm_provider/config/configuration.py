@@ -17,7 +17,7 @@ from airflow_llm_provider.config.kubernetes import Kubernetes
 from airflow_llm_provider.config.money import Budget, Price
 from airflow_llm_provider.config.observability import Observability
 from airflow_llm_provider.config.resilience import FaultTolerance, RateLimit
-from airflow_llm_provider.config.section import Section
+from airflow_llm_provider.config.section import FilePath, Section
 from airflow_llm_provider.config.security import Security
 from airflow_llm_provider.config.server import Edge, Server, Workflows
 from airflow_llm_provider.config.settings import Settings, airflow_home, check_action_names, check_budget_titles
@@ -59,7 +59,7 @@ class Configuration(Section):
     """
 
     environment: str = Field(default_factory=lambda: os.environ.get("ORCHESTRATOR_ENVIRONMENT", ""))
-    home: Path = Field(default_factory=airflow_home)
+    home: FilePath = Field(default_factory=airflow_home)
     workflows: Workflows = Workflows()
     server: Server = Server()
     database: Database = Database()
@@ -89,7 +89,7 @@ class Configuration(Section):
     @field_validator("home", mode="before")
     @classmethod
     def _own_home(cls, home: object) -> object:
-        return Path(home).expanduser() if isinstance(home, str) and home else home or airflow_home()
+        return home or airflow_home()
 
     @property
     def executor(self) -> str:
@@ -136,7 +136,7 @@ class Configuration(Section):
             ),
             task_timeout=self.execution.executor.task_timeout,
             blocking_threads=self.execution.executor.max_blocking_threads,
-            api_keys={name: key for name, key in keys.items() if key is not None},
+            api_keys={name: key for name, key in keys.items() if key},
             endpoints={"llm-forge": forge.endpoint} if forge.endpoint else {},
             timeouts={"llm-forge": forge.timeout} if forge.timeout else {},
             environment=self.environment,

@@ -9,10 +9,13 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.readers import missing_part
+from airflow_llm_provider.config.section import Section
 
 __all__ = ["Contradiction", "contradictions"]
 
 _BROKERS = ("redis", "rediss", "unix", "sentinel", "amqp", "amqps", "sqs", "sqla+postgresql")
+_LAST_PORT = 65535
 _SHORT = 64
 """Characters of a secret below which the library that signs with it warns."""
 
@@ -26,12 +29,14 @@ class Contradiction:
         message: What is wrong.
         suggestion: What to do.
         severity: Whether a server can still start.
+        follows_from: Other dotted keys that it depends on; while something is wrong with one of them, nobody can tell.
     """
 
     key: str
     message: str
     suggestion: str = ""
     severity: Literal["error", "warning"] = "error"
+    follows_from: tuple[str, ...] = ("server.mode", "execution.executor.type", "edge.enabled")
 
 
 def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
@@ -41,7 +46,9 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
         configuration: What ``orchestrator.yaml`` says.
     """
     yield from _between_processes(configuration)
+    yield from _ports(configuration)
     yield from _security(configuration)
+    yield from _not_there(configuration, Configuration(), "")
     tracing = configuration.observability.tracing
     if tracing.enabled and tracing.exporter == "jaeger" and ":14268" in tracing.endpoint:
         yield Contradiction(
@@ -71,22 +78,65 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
             "write the URL of a PostgreSQL, or take the mode standalone with the executor local",
         )
     if "celery" in configuration.executor:
-        broker = configuration.broker
-        if broker is None:
-            yield Contradiction(
-                "execution.queue.url",
-                f"the mode {mode!r} needs a queue",
-                "write execution.queue.url, such as redis://host:6379/0, or cache.type redis with a URL",
-            )
-        elif urlsplit(broker).scheme not in _BROKERS:
-            suggestion = "write one that begins with redis:// or amqp://"
-            yield Contradiction("execution.queue.url", "the queue's URL is of no known kind", suggestion)
-    if configuration.executor == "local" and mode == "worker":
+        yield from _broker(configuration)
+    elif mode == "worker":
         yield Contradiction(
             "execution.executor.type",
-            f"the mode {mode!r} has no tasks to take with executor type 'local'",
+            f"the mode {mode!r} has no tasks to take with executor type {configuration.executor!r}",
             "write celery",
         )
+    if configuration.executor == "local" and mode not in ("standalone", "worker"):
+        yield Contradiction(
+            "execution.executor.type",
+            f"the mode is {mode!r}, but the executor 'local' runs all tasks on the scheduler's machine",
+            "write celery, and start workers",
+            "warning",
+        )
+
+
+def _broker(configuration: Configuration) -> Iterator[Contradiction]:
+    queue, broker = configuration.execution.queue, configuration.broker
+    key = "execution.queue.url" if queue.url or broker is None else "cache.url"
+    if broker is None:
+        yield Contradiction(
+            key,
+            f"the mode {configuration.server.mode!r} needs a queue",
+            "write execution.queue.url, such as redis://host:6379/0, or cache.type redis with a URL",
+            follows_from=("server.mode", "execution.executor.type", "cache"),
+        )
+    elif urlsplit(broker).scheme not in _BROKERS:
+        suggestion = "write one that begins with redis:// or amqp://"
+        yield Contradiction(key, "the queue's URL is of no known kind", suggestion)
+
+
+def _ports(configuration: Configuration) -> Iterator[Contradiction]:
+    ports, balancer = configuration.server.port, configuration.topology.load_balancer
+    # Without a certificate there is no https.
+    balanced = ("http", "https", "stats") if balancer.certificate else ("http", "stats")
+    if ports.for_tasks > _LAST_PORT:
+        message = f"tasks would report to port {ports.for_tasks}, the next one after 'http', and there is none"
+        yield Contradiction("server.port.http", message, f"write server.port.execution, or at most {_LAST_PORT - 1}")
+    for section, named in (
+        ("server.port", {"http": ports.http, "execution": ports.execution}),
+        ("topology.load_balancer", {name: getattr(balancer, name) for name in balanced}),
+    ):
+        taken: dict[int, str] = {}
+        for name, port in named.items():
+            if port is not None and (first := taken.setdefault(port, name)) != name:
+                message = f"{name!r} is {port}, and so is {first!r}"
+                yield Contradiction(
+                    f"{section}.{name}", message, "write another port", follows_from=(f"{section}.{first}",)
+                )
+
+
+def _not_there(section: Section, default: Section, prefix: str) -> Iterator[Contradiction]:
+    """Look for what somebody has set, and nothing reads."""
+    for name in type(section).model_fields:
+        value, key = getattr(section, name), f"{prefix}{name}"
+        if isinstance(value, Section):
+            yield from _not_there(value, getattr(default, name), f"{key}.")
+        elif value != getattr(default, name) and (part := missing_part(key)):
+            yield Contradiction(key, f"{key!r} changes nothing; not part of this version: {part}", severity="warning")
 
 
 def _edge(configuration: Configuration) -> Iterator[Contradiction]:
@@ -95,8 +145,6 @@ def _edge(configuration: Configuration) -> Iterator[Contradiction]:
         address, where = edge.api_url or "", "write where the centre is, such as https://orchestrator.example.com"
         if not address:
             yield Contradiction("edge.api_url", "the mode edge-worker needs 'edge.api_url'", where)
-        elif urlsplit(address).scheme not in ("http", "https") or not urlsplit(address).hostname:
-            yield Contradiction("edge.api_url", f"{address!r} is no address of a centre", where)
         elif urlsplit(address).path.rstrip("/").endswith("/execution"):
             message = f"{address!r} is where tasks report, not the centre"
             yield Contradiction("edge.api_url", message, "leave '/execution' away; server.execution_url may have it")
@@ -104,14 +152,9 @@ def _edge(configuration: Configuration) -> Iterator[Contradiction]:
     if edge.name and len(edge.name) > 64:
         message = f"the name of an edge worker has 64 characters at most, not {len(edge.name)}"
         yield Contradiction("edge.name", message, "write a shorter one")
-    if not edge.queues:
-        yield Contradiction("edge.queues", "an edge site needs a queue", "write one, such as [edge]")
     if len(str([*edge.queues])) > 256:
         message = "the names of an edge worker's queues are too long for the edge provider's table"
         yield Contradiction("edge.queues", message, "write fewer or shorter ones")
-    for queue in edge.queues:
-        if "," in queue or not queue.strip():
-            yield Contradiction("edge.queues", f"{queue!r} is no name of a queue", "write names without commas")
     if not is_site:
         # Airflow's own name for the queue of all tasks that name none is 'default'.
         for queue in sorted({*edge.queues} & {"default", *configuration.execution.queue.names}):
@@ -141,12 +184,6 @@ def _security(configuration: Configuration) -> Iterator[Contradiction]:
             "'fernet_key' is made from 'jwt_secret'; connections become unreadable when that is changed",
             "make one with: openssl rand -base64 32 | tr '+/' '-_'",
             "warning",
-        )
-    if authentication.provider != "jwt":
-        yield Contradiction(
-            "security.authentication.provider",
-            f"the provider {authentication.provider!r} is not there in this version; people log in with a password",
-            severity="warning",
         )
     if not authentication.enabled and server.host not in ("127.0.0.1", "localhost", "::1"):
         yield Contradiction(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import Duration, OptionalSecret, Section
+from airflow_llm_provider.config.section import Duration, Section
 
 __all__ = ["Database", "Migrations", "Pool"]
 
@@ -21,9 +21,9 @@ class Pool(Section):
     """The connections that one process keeps: section ``database.pool``.
 
     Attributes:
-        max_connections: Most at once.
-        min_connections: As many are kept open when there is nothing to do; by default a third of the most.
-        connection_timeout: Seconds to wait for the server when one is opened.
+        max_connections: Most connections of one process to the database.
+        min_connections: Connections that are kept open when there is nothing to do; by default a third of the most.
+        connection_timeout: Seconds to wait for the database server when a connection is opened.
     """
 
     max_connections: Annotated[int, Field(ge=1)] = 60
@@ -48,7 +48,8 @@ class Migrations(Section):
     """How the database comes to hold the tables of the installed version: section ``database.migrations``.
 
     Attributes:
-        auto_run: Whether a server sees to it when it starts; otherwise it refuses to start until ``db migrate`` has run.
+        auto_run: Whether a server makes the database's tables when it starts; otherwise it refuses to start until ``db migrate``
+            has run.
     """
 
     auto_run: bool = True
@@ -59,14 +60,14 @@ class Database(Section):
 
     Attributes:
         type: SQLite, for one machine, or PostgreSQL; by default what ``url`` says.
-        url: Where it is, such as ``postgresql://user:password@host:5432/orchestrator`` or ``sqlite:////folder/airflow.db``; a
-            secret. By default a file in the home.
+        url: Where the database is, such as ``postgresql://user:password@host:5432/orchestrator`` or
+            ``sqlite:////folder/airflow.db``; a secret. By default a file in the home.
         pool: The connections of one process.
         migrations: When its tables are made.
     """
 
     type: DatabaseType | None = None
-    url: OptionalSecret = None
+    url: SecretStr | None = None
     pool: Pool = Pool()
     migrations: Migrations = Migrations()
 
@@ -104,6 +105,8 @@ def _check_address(url: str) -> None:
     try:
         parts = urlsplit(url)
         whole = bool(parts.path.strip("/")) and (parts.port or 5432) > 0
+        # What was not encoded in a password may look like the end of the host.
+        whole = whole and "@" not in parts.netloc.rpartition("@")[0] + parts.path
     except ValueError:
         whole = False
     if not whole:

@@ -1,4 +1,4 @@
-"""What each key of ``orchestrator.yaml`` means, may be, and does: for ``config explain``, the table in the docs, and editors.
+"""What each key of ``orchestrator.yaml`` means, may be, and does: for ``config explain`` and the table in the docs.
 
 All of it is read off the JSON Schema of the model, whose descriptions are the docstrings of the sections, and off the settings that
 :mod:`airflow_llm_provider.config.airflow_settings` makes; only who reads the other keys is said here.
@@ -6,7 +6,7 @@ All of it is read off the JSON Schema of the model, whose descriptions are the d
 
 from __future__ import annotations
 
-import copy
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,57 +14,11 @@ from typing import Any
 
 from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.readers import reader_of
 from airflow_llm_provider.config.reading import VARIABLES
+from airflow_llm_provider.spelling import nothing_called
 
-__all__ = ["Key", "configuration_schema", "describe", "key_table"]
-
-_LATER = "carried; not part of this version: "
-
-_READERS: Mapping[str, str] = {
-    "environment": "workflows, as `system.environment`",
-    "home": "all components",
-    "server.mode": "`llm-orchestrator server`",
-    "server.port.grpc": _LATER + "the gRPC API",
-    "server.tls.enabled": "the API server",
-    "server.behind_proxy": "the API server (`--proxy-headers`)",
-    "server.execution_url": "tasks",
-    "database.type": "`llm-orchestrator server` and `db`",
-    "database.pool.connection_timeout": "the database's URL (`connect_timeout`)",
-    "database.migrations.auto_run": "`llm-orchestrator server`",
-    "cache": "steps: cached answers, rate limits, circuit breakers and budgets",
-    "execution.executor.task_timeout": "steps",
-    "execution.executor.max_blocking_threads": "steps",
-    "execution.resources": "`llm-orchestrator server`, and the rendered deployments",
-    "execution.queue.names": "workers (`--queues`)",
-    "fault_tolerance": "steps",
-    "rate_limits": "steps",
-    "prices": "steps",
-    "budgets": "steps",
-    "integrations.llm_forge": "steps",
-    "integrations.llm_test_bench": _LATER + "the client of the evaluation service; steps evaluate by themselves",
-    "integrations.llm_auto_optimizer": _LATER + "the client of the optimizer; steps record and recommend by themselves",
-    "integrations.llm_governance": _LATER + "the client of the policy service; steps check by themselves",
-    "actions": "steps",
-    "alerts": "steps",
-    "slack": "steps",
-    "smtp": "steps",
-    "storage": "steps",
-    "observability.logging.output": "`llm-orchestrator server`",
-    "observability.metrics": _LATER + "the metrics page",
-    "observability.metrics.statsd": "",
-    "observability.tracing": "all components, and steps",
-    "security.authentication.provider": _LATER + "the login service",
-    "security.authentication.admin_password": "API servers",
-    "security.authorization": _LATER + "the login service",
-    "security.audit": _LATER + "the audit log",
-    "edge": "edge workers",
-    "kubernetes": "`config render helm`",
-    "topology.api_servers": "`config render haproxy`",
-    "topology.load_balancer": "`config render haproxy`",
-    "topology.postgres": "`config render patroni` and `haproxy`",
-    "airflow": "Airflow",
-}
-"""Key, or section, to who reads it besides Airflow; the longest that fits counts."""
+__all__ = ["Key", "describe", "find_keys", "key_table", "sections"]
 
 
 @dataclass(frozen=True)
@@ -93,6 +47,52 @@ class Key:
 @cache
 def describe() -> Mapping[str, Key]:
     """Give all keys by name, in the order of the model."""
+    return {name: key for name, key in _everything().items() if key.kind != _SECTION}
+
+
+@cache
+def sections() -> Mapping[str, str]:
+    """Give what each section is, by its name."""
+    return {name: key.meaning for name, key in _everything().items() if key.kind == _SECTION}
+
+
+def find_keys(asked: str) -> tuple[Key, ...]:
+    """Give the keys that somebody asks for.
+
+    Args:
+        asked: A key, also one of the file's own, such as ``actions.a.url``, ``budgets[0].limit_usd`` or ``fernet_key_file``; or a
+            section, for all that is in it.
+
+    Raises:
+        ValueError: There is none; the message has the closest names.
+    """
+    name = asked.replace("-", "_").removeprefix("orchestrator.")
+    keys = describe().values()
+    for tried in (name, name.removesuffix("_file")):
+        found = [key for key in keys if _is_or_is_in(key.name, tried)]
+        # What a mapping holds that is no section has no description of its own.
+        found = found or [key for key in keys if key.kind == "mapping" and re.match(rf"{_pattern(key.name)}\.", tried)]
+        if found:
+            return tuple(found)
+    known = [*sections(), *describe()]
+    ends = [each for each in known if each.endswith(f".{name}")]
+    if ends:
+        raise ValueError(f"no key is called {asked!r}; did you mean {' or '.join(map(repr, ends))}?")
+    raise ValueError(nothing_called("key", asked, known))
+
+
+def _is_or_is_in(name: str, asked: str) -> bool:
+    ends = [match.start() for match in re.finditer(r"(?<=.)(?=[.\[])|$", name)]
+    return any(re.fullmatch(_pattern(name[:end]), asked) for end in ends)
+
+
+def _pattern(name: str) -> str:
+    return re.escape(name).replace(r"\.NAME", r"\.[^.\[]+").replace(r"\[\]", r"\[\d*\]")
+
+
+@cache
+def _everything() -> Mapping[str, Key]:
+    """Give all keys and sections by name, in the order of the model."""
     schema = Configuration.model_json_schema()
     # What depends on the machine is told in the meaning.
     defaults = Configuration().model_dump(
@@ -116,21 +116,7 @@ def key_table() -> str:
     return "\n".join(("| Key | Type | Default | Meaning | Read by |", "|---|---|---|---|---|", *rows)) + "\n"
 
 
-def configuration_schema() -> dict[str, Any]:
-    """Give the JSON Schema of the file, for editors: any value may also be a text with a variable, and a secret have a file."""
-    schema = copy.deepcopy(Configuration.model_json_schema())
-    for section in (schema, *schema["$defs"].values()):
-        properties = section.get("properties", {})
-        for name, value in [*properties.items()]:
-            if _is_secret(value):
-                properties[f"{name}_file"] = {"type": "string", "description": f"Path of a file that holds {name}."}
-            if (kind := _scalar(value)) is not None and kind != "string":
-                described = {key: value.pop(key) for key in ("description", "default", "title") if key in value}
-                properties[name] = {**described, "anyOf": [value, {"type": "string", "pattern": _WITH_VARIABLE}]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "orchestrator.yaml"}
-
-
-_WITH_VARIABLE = r"\$[({]\w+"
+_SECTION = "section"
 
 
 def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str, defaults: Any) -> Iterator[Key]:
@@ -140,6 +126,8 @@ def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
         default = defaults.get(name) if isinstance(defaults, dict) else value.get("default")
         meaning = value.get("description", resolved.get("description", ""))
         if "properties" in resolved:
+            own = str(resolved["description"])
+            yield Key(dotted, _SECTION, "", meaning if own.startswith("Section ") else own, (), "")
             yield from _keys(resolved, definitions, f"{dotted}.", default)
             continue
         yield Key(
@@ -151,8 +139,13 @@ def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
             if isinstance(default, bool)
             else _plain(default),
             meaning,
-            _becomes().get(dotted, ()),
-            _reader(dotted),
+            tuple(
+                name
+                for key, names in _becomes().items()
+                if dotted == key or dotted.startswith(f"{key}.")
+                for name in names
+            ),
+            reader_of(dotted),
             next((variable for variable, key in VARIABLES.items() if key == dotted), ""),
         )
         for mark, inner in ((".NAME", resolved.get("additionalProperties")), ("[]", resolved.get("items"))):
@@ -161,6 +154,8 @@ def _keys(schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
 
 
 def _plain(default: object) -> str:
+    if isinstance(default, dict):
+        return ", ".join(f"{name}: {value}" for name, value in default.items())
     return ", ".join(map(str, default)) if isinstance(default, list) else str(default)
 
 
@@ -185,8 +180,9 @@ def _sections(schema: Any, definitions: Mapping[str, Any]) -> Iterator[Mapping[s
 
 
 def _kind(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    if "enum" in schema or "const" in schema:
-        return " \\| ".join(map(str, schema.get("enum", (schema.get("const"),))))
+    for member in (schema, *schema.get("anyOf", ())):
+        if "enum" in member or "const" in member:
+            return " \\| ".join(map(str, member.get("enum", (member.get("const"),))))
     if schema.get("format") == "password":
         return "secret"
     if "format" in schema:
@@ -195,22 +191,6 @@ def _kind(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
     names |= {"array": "list", "object": "mapping"}
     kinds = [names.get(member.get("type"), "") for member in schema.get("anyOf", (schema,))]
     return " or ".join(dict.fromkeys(filter(None, kinds))) or "mapping"
-
-
-def _is_secret(schema: Mapping[str, Any]) -> bool:
-    return any(member.get("format") == "password" for member in (schema, *schema.get("anyOf", ())))
-
-
-def _scalar(schema: Mapping[str, Any]) -> str | None:
-    """Give the type of a value that is no section, list or mapping."""
-    kinds = [
-        member.get("type") for member in (schema, *schema.get("anyOf", ())) if member.get("type") not in (None, "null")
-    ]
-    if "enum" in schema:
-        return "enum"
-    if not kinds or {"object", "array"} & {*kinds}:
-        return None
-    return "string" if {*kinds} == {"string"} else str(kinds[0])
 
 
 def _cell(text: str) -> str:
@@ -235,9 +215,17 @@ def _becomes() -> Mapping[str, tuple[str, ...]]:
 
 _EVERYTHING: tuple[Mapping[str, Any], ...] = (
     {
-        "server": {"mode": "edge-worker", "tls": {"enabled": True, "cert_file": "/c", "key_file": "/k"}},
+        "server": {
+            "mode": "edge-worker",
+            "behind_proxy": True,
+            "tls": {"enabled": True, "cert_file": "/c", "key_file": "/k"},
+        },
         "database": {"url": "postgresql://host/name"},
-        "execution": {"executor": {"type": "celery"}, "queue": {"url": "redis://host"}, "resources": {"gpu_limit": 1}},
+        "execution": {
+            "executor": {"type": "celery"},
+            "queue": {"url": "redis://host", "result_backend": "redis://host"},
+            "resources": {"gpu_limit": 1},
+        },
         "observability": {
             "logging": {"tasks": "s3://bucket/logs", "level": "trace"},
             "metrics": {"statsd": "host:8125"},
@@ -251,10 +239,12 @@ _EVERYTHING: tuple[Mapping[str, Any], ...] = (
         },
         "edge": {"enabled": True, "api_url": "https://host"},
     },
+    {
+        "server": {"execution_url": "http://host"},
+        "cache": {"type": "redis", "url": "redis://host"},
+        "execution": {"executor": {"type": "celery"}},
+    },
+    {"execution": {"executor": {"type": "celery"}, "queue": {"url": "amqp://host"}}},
+    {"execution": {"executor": {"type": "celery"}, "queue": {"url": "redis://host"}}},
     {},
 )
-
-
-def _reader(dotted: str) -> str:
-    fits = [key for key in _READERS if dotted == key or dotted.startswith((f"{key}.", f"{key}["))]
-    return _READERS[max(fits, key=len)] if fits else ""

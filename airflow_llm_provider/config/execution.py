@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SecretStr
 
-from airflow_llm_provider.config.section import Cpus, Duration, OptionalSecret, Section, Size
+from airflow_llm_provider.config.section import Cpus, Duration, QueueNames, Section, Size
 
 __all__ = ["Execution", "ExecutorSettings", "Queue", "Resources", "SchedulerSettings"]
+
+_LEAST_MEMORY = 64 * 1024**2
 
 ExecutorType = Literal["auto", "local", "celery", "kubernetes", "celery-kubernetes"]
 
@@ -49,6 +51,12 @@ class ExecutorSettings(Section):
     task_timeout: Duration | None = None
 
 
+def _enough(memory: int) -> int:
+    if memory < _LEAST_MEMORY:
+        raise ValueError(f"no server runs on {memory} bytes; write at least 64Mi")
+    return memory
+
+
 class Resources(Section):
     """What one process of a worker may use: section ``execution.resources``.
 
@@ -60,7 +68,7 @@ class Resources(Section):
     """
 
     cpu_limit: Cpus | None = None
-    memory_limit: Size | None = None
+    memory_limit: Annotated[Size, AfterValidator(_enough)] | None = None
     gpu_limit: int | None = Field(default=None, ge=0)
 
 
@@ -72,12 +80,12 @@ class Queue(Section):
             ``cache``.
         result_backend: Where workers tell how a task has ended; a secret. By default the broker if it is a Redis, else the metadata
             database.
-        names: Whose tasks a worker takes.
+        names: The queues whose tasks a worker takes.
     """
 
-    url: OptionalSecret = None
-    result_backend: OptionalSecret = None
-    names: tuple[str, ...] = ("default",)
+    url: SecretStr | None = None
+    result_backend: SecretStr | None = None
+    names: QueueNames = ("default",)
 
 
 class Execution(Section):

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
-from airflow_llm_provider.config.section import Duration, OptionalSecret, OptionalText, Section
+from airflow_llm_provider.config.section import Duration, Section, WebAddress
 
 __all__ = ["AutoOptimizer", "Governance", "Integrations", "LLMForge", "TestBench"]
 
@@ -18,15 +18,15 @@ class LLMForge(Section):
     """The model gateway: section ``integrations.llm_forge``.
 
     Attributes:
-        endpoint: Root of its API.
-        token: Its key; a secret.
+        endpoint: Address of the model gateway's API.
+        token: The model gateway's key; a secret.
         api_keys: Provider to API key, for the providers that are called directly; secrets.
-        timeout: Seconds that one call of it may take; by default the step's limit.
+        timeout: Seconds that one call of the model gateway may take; by default the step's limit.
     """
 
-    endpoint: OptionalText = None
-    token: OptionalSecret = None
-    api_keys: Mapping[str, OptionalSecret] = Field(default_factory=dict)
+    endpoint: WebAddress | None = None
+    token: SecretStr | None = None
+    api_keys: Mapping[str, SecretStr | None] = Field(default_factory=dict)
     timeout: Duration | None = None
 
 
@@ -34,12 +34,12 @@ class TestBench(Section):
     """The evaluation service: section ``integrations.llm_test_bench``.
 
     Attributes:
-        endpoint: Root of its API.
+        endpoint: Address of the evaluation service's API.
         auto_evaluate: Whether every answer of a model is evaluated.
-        timeout: Seconds that one call may take.
+        timeout: Seconds that one call of the evaluation service may take.
     """
 
-    endpoint: OptionalText = None
+    endpoint: WebAddress | None = None
     auto_evaluate: bool = False
     timeout: Duration = 60.0
 
@@ -48,13 +48,13 @@ class AutoOptimizer(Section):
     """The service that gets metrics and recommends: section ``integrations.llm_auto_optimizer``.
 
     Attributes:
-        endpoint: Root of its API.
-        batch_size: Metrics that are sent together.
-        flush_interval: Seconds after which they are sent even if they are fewer.
-        timeout: Seconds that one call may take.
+        endpoint: Address of the optimizer's API.
+        batch_size: Metrics that are sent to the optimizer together.
+        flush_interval: Seconds after which metrics are sent even if they are fewer.
+        timeout: Seconds that one call of the optimizer may take.
     """
 
-    endpoint: OptionalText = None
+    endpoint: WebAddress | None = None
     batch_size: int = Field(default=100, ge=1)
     flush_interval: Duration = 30.0
     timeout: Duration = 60.0
@@ -64,12 +64,12 @@ class Governance(Section):
     """The policy service: section ``integrations.llm_governance``.
 
     Attributes:
-        endpoint: Root of its API.
+        endpoint: Address of the policy service's API.
         enforce_policies: Whether what a policy forbids is not done, and not only told of.
-        timeout: Seconds that one call may take.
+        timeout: Seconds that one call of the policy service may take.
     """
 
-    endpoint: OptionalText = None
+    endpoint: WebAddress | None = None
     enforce_policies: bool = False
     timeout: Duration = 60.0
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.config.section import Section
@@ -25,7 +25,7 @@ class Price(Section):
 
     Attributes:
         provider: The provider; ``*`` and ``?`` stand for anything, here and below.
-        model: The model.
+        model: The model, by its name at the provider.
         input: USD for a million tokens of the prompt.
         cached: USD for a million of those that the provider read from its cache; those of ``input`` when absent.
         output: USD for a million tokens of the answer.
@@ -51,8 +51,8 @@ class ModelPlace(Section):
     """A model, and where it is asked.
 
     Attributes:
-        provider: Which API.
-        model: The provider's model name.
+        provider: The provider whose API is asked.
+        model: The model, by its name at the provider.
         connection: Airflow connection with the credentials; the provider's default connection when absent.
         base_url: Root of the API, for whatever speaks the provider's dialect.
     """
@@ -77,15 +77,15 @@ class Budget(Section):
     Attributes:
         name: What people call it; made of the rest when absent.
         limit_usd: USD that may be spent in a period.
-        period: When it begins anew: with each run, each day or month (in UTC), or never.
-        workflow: The workflow; ``*`` and ``?`` stand for anything, here and below.
-        team: The team: the workflow's label ``team``, else the owner in its key ``airflow``.
-        labels: Labels that the workflow has.
+        period: When the budget begins anew: with each run, each day or month (in UTC), or never.
+        workflow: The workflow whose calls are paid from it; ``*`` and ``?`` stand for anything, here and below.
+        team: The workflow's team: the workflow's label ``team``, else the owner in its key ``airflow``.
+        labels: Labels that a workflow has whose calls are paid from it.
         each: Whether every such workflow, or team, has a budget of that size to itself.
         on_exceeded: What becomes of a call that there is no money for: it is made and told of (``warn``), it fails (``fail``), a
             person decides for the run (``approve``), or a cheaper model is asked (``downgrade``).
         approvers: Names of the users who may decide; everybody when empty.
-        downgrade_to: The cheaper model.
+        downgrade_to: The cheaper model that is asked instead.
     """
 
     name: str = ""
@@ -98,6 +98,9 @@ class Budget(Section):
         tuple[Each, ...],
         BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
         AfterValidator(lambda value: tuple(sorted(set(value)))),
+        WithJsonSchema(
+            {"anyOf": [{"type": "array", "items": {"enum": [*get_args(Each)]}}, {"enum": [*get_args(Each)]}]}
+        ),
     ] = ()
     on_exceeded: Literal["warn", "fail", "approve", "downgrade"] = "fail"
     approvers: tuple[str, ...] = ()

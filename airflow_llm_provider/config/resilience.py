@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import Duration, OptionalText, Section
+from airflow_llm_provider.config.section import Duration, Place, Section
 
 __all__ = ["Checkpoint", "CircuitBreaker", "FaultTolerance", "RateLimit", "RetryDefaults"]
 
@@ -16,7 +16,7 @@ class Checkpoint(Section):
     """What a step has paid for is kept until its task has ended: section ``fault_tolerance.checkpoint``.
 
     Attributes:
-        enabled: Whether it is.
+        enabled: Whether what a step has paid for is kept until its task has ended.
         interval: Seconds that an answer may wait to be kept in ``storage``, for that costs a request; at most so much is paid for
             again after a crash. Where Airflow keeps them, each is kept at once.
         storage: A folder or a URL, such as ``s3://bucket/checkpoints/``; by default Airflow's own state store.
@@ -24,17 +24,17 @@ class Checkpoint(Section):
 
     enabled: bool = True
     interval: Duration = 5.0
-    storage: OptionalText = None
+    storage: Place | None = None
 
 
 class RetryDefaults(Section):
     """How steps are tried again that say nothing of it: section ``fault_tolerance.retry``.
 
     Attributes:
-        default_max_attempts: Tries in all.
-        default_backoff_multiplier: How much longer each wait is than the one before.
-        default_initial_interval: Seconds of the first wait.
-        default_max_interval: Seconds of the longest wait.
+        default_max_attempts: Tries of a step in all, the first one included.
+        default_backoff_multiplier: How many times longer each wait for the next try is than the one before.
+        default_initial_interval: Seconds between the first try and the second.
+        default_max_interval: Seconds of the longest wait between two tries.
     """
 
     default_max_attempts: int = Field(default=3, ge=1)
@@ -42,13 +42,19 @@ class RetryDefaults(Section):
     default_initial_interval: Duration = 1.0
     default_max_interval: Duration = 30.0
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.default_initial_interval > self.default_max_interval:
+            raise ValueError("'default_initial_interval' is longer than 'default_max_interval'; change one of them")
+        return self
+
 
 class CircuitBreaker(Section):
     """When a model that fails again and again is left alone: section ``fault_tolerance.circuit_breaker``.
 
     Attributes:
-        enabled: Whether it is, at all.
-        failure_threshold: Failures in a row that open the circuit.
+        enabled: Whether a model that fails again and again is left alone.
+        failure_threshold: Failures in a row after which a model is left alone.
         timeout: Seconds until one call may try whether the model is back.
     """
 
@@ -76,7 +82,7 @@ class RateLimit(Section):
 
     Attributes:
         provider: The provider; ``*`` and ``?`` stand for anything, here and below.
-        model: The model.
+        model: The model, by its name at the provider.
         connection: The Airflow connection that a step names.
         requests_per_minute: Most calls in any minute.
         tokens_per_minute: Most tokens, of prompts and answers, in any minute.

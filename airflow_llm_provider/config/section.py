@@ -1,40 +1,48 @@
 """What the sections of ``orchestrator.yaml`` are made of: their base, and the types of values that have a unit or are secret.
 
-An empty text, which is what an unset variable gives, counts as absent wherever a value may be: the same file then serves a place
-that has it and one that has not.
+An empty text, which is what an unset variable gives, counts as absent wherever a value may be absent: the same file then serves a
+place that has it and one that has not. What is no secret may be shown, so no address in such a value holds a password.
 """
 
 from __future__ import annotations
 
 import inspect
+import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
     PlainSerializer,
-    SecretStr,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
 )
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
+from airflow_llm_provider.config.addresses import holds_password, is_web_address
+from airflow_llm_provider.config.secrets import is_open, is_secret
+from airflow_llm_provider.files.fields import may_be_absent, type_of
 from airflow_llm_provider.workflow.durations import DURATION_TEXT, PositiveDuration
 
 __all__ = [
-    "ABSENT_IF_EMPTY",
     "Cpus",
     "Duration",
-    "OptionalSecret",
-    "OptionalText",
+    "FilePath",
+    "Place",
     "Port",
+    "QueueNames",
     "Section",
     "Size",
+    "WebAddress",
     "parse_size",
 ]
 
@@ -45,7 +53,19 @@ class Section(BaseModel):
     The ``Attributes:`` of its docstring are the descriptions of its JSON Schema.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _given(cls, value: object, info: ValidationInfo) -> object:
+        kind = type_of(cls.model_fields[str(info.field_name)])
+        if value == "" and may_be_absent(kind):
+            return None
+        if any(map(holds_password, _texts(value))) and is_open(kind):
+            secrets = [name for name, field in cls.model_fields.items() if is_secret(type_of(field))]
+            where = f"what is secret belongs into {' or '.join(map(repr, secrets))}" if secrets else "take it away"
+            raise ValueError(f"this address holds a password or a name, and may be shown; {where}")
+        return value
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -57,6 +77,14 @@ class Section(BaseModel):
             alias = cls.model_fields[name].alias or name
             within["properties"][alias]["description"] = text
         return schema
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+    elif isinstance(value, str):
+        yield value
 
 
 def _meanings(section: type[BaseModel]) -> Mapping[str, str]:
@@ -72,14 +100,41 @@ def _meanings(section: type[BaseModel]) -> Mapping[str, str]:
     return found
 
 
-ABSENT_IF_EMPTY = BeforeValidator(lambda value: None if value == "" else value)
-"""Makes an empty text nothing."""
+FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
+"""The path of a file or a folder; ``~`` is the user's home."""
 
-OptionalSecret = Annotated[SecretStr | None, ABSENT_IF_EMPTY]
-"""A secret, or nothing."""
 
-OptionalText = Annotated[str | None, ABSENT_IF_EMPTY]
-"""A text, or nothing."""
+def _place(value: str) -> str:
+    if "://" not in value and not value.startswith(("/", "~")):
+        raise ValueError(f"{value!r} is neither a URL, such as s3://bucket/folder, nor a path that begins with /")
+    return os.path.expanduser(value)
+
+
+Place = Annotated[str, AfterValidator(_place)]
+"""Where files are kept: a folder, or a URL of object storage."""
+
+
+def _web_address(value: str) -> str:
+    if not is_web_address(value):
+        raise ValueError("this is no address; write one such as https://example.com or http://host:8080")
+    return value
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+"""The address of something that is asked over HTTP."""
+
+
+def _queue_names(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise ValueError("at least one queue is needed; write one, such as [default]")
+    for value in values:
+        if "," in value or not value.strip():
+            raise ValueError(f"{value!r} is no name of a queue; write names without commas")
+    return values
+
+
+QueueNames = Annotated[tuple[str, ...], AfterValidator(_queue_names)]
+"""The names of some queues."""
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 """A TCP port."""
@@ -101,7 +156,10 @@ def parse_size(value: str | int) -> int:
     match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value))
     if match is None:
         raise ValueError(f"{value!r} is no size; write a number of bytes or a text such as 512Mi, 16Gi or 1G")
-    return int(float(match[1]) * _BYTES.get(match[2] or "", 1))
+    size = float(match[1]) * _BYTES.get(match[2] or "", 1)
+    if size != int(size):
+        raise ValueError(f"{value!r} is no whole number of bytes; write a number of them or a text such as 512Mi")
+    return int(size)
 
 
 def _size_text(size: int) -> str:
@@ -138,7 +196,7 @@ Size = Annotated[
     WithJsonSchema(
         {
             "format": "size",
-            "anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "pattern": _SIZE.pattern}],
+            "anyOf": [{"type": "integer", "exclusiveMinimum": 0}, {"type": "string", "pattern": f"^{_SIZE.pattern}$"}],
         }
     ),
 ]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import base64
+import binascii
 from typing import Annotated, Literal
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Duration, OptionalSecret, Section
+from airflow_llm_provider.config.section import Duration, FilePath, Section
 
 __all__ = ["Audit", "Authentication", "Authorization", "Security"]
 
@@ -17,7 +18,7 @@ class Authentication(Section):
     """Who comes in: section ``security.authentication``.
 
     Attributes:
-        enabled: Whether anybody is asked. Without it, whoever reaches the server may do everything.
+        enabled: Whether users are asked who they are. Without it, whoever reaches the server may do everything.
         provider: By what people and programs prove who they are.
         jwt_secret: What tokens are signed with; a secret, and the same in all processes of one system. In the mode standalone it is
             made and kept in the home.
@@ -28,30 +29,30 @@ class Authentication(Section):
 
     enabled: bool = True
     provider: Literal["jwt", "oauth2", "api-key"] = "jwt"
-    jwt_secret: OptionalSecret = None
-    jwt_expiry: Duration = 86400.0
-    admin_password: OptionalSecret = None
+    jwt_secret: SecretStr | None = None
+    jwt_expiry: Annotated[Duration, Field(ge=1)] = 86400.0
+    admin_password: SecretStr | None = None
 
 
 class Authorization(Section):
     """Who may do what: section ``security.authorization``.
 
     Attributes:
-        enabled: Whether there are differences.
-        policy_file: The roles, and who has which.
+        enabled: Whether users have different rights.
+        policy_file: File with the roles, and who has which.
     """
 
     enabled: bool = False
-    policy_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    policy_file: FilePath | None = None
 
 
 class Audit(Section):
     """What is written down of who did what: section ``security.audit``.
 
     Attributes:
-        enabled: Whether it is.
-        level: How much.
-        storage: Where.
+        enabled: Whether it is written down who did what.
+        level: How much is written down of what somebody did.
+        storage: Where it is written down who did what.
     """
 
     enabled: bool = False
@@ -75,8 +76,8 @@ class Security(Section):
     authentication: Authentication = Authentication()
     authorization: Authorization = Authorization()
     audit: Audit = Audit()
-    fernet_key: OptionalSecret = None
-    session_key: OptionalSecret = None
+    fernet_key: SecretStr | None = None
+    session_key: SecretStr | None = None
 
     @model_validator(mode="after")
     def _is_a_key(self) -> Self:
@@ -88,9 +89,6 @@ class Security(Section):
 
 
 def _is_fernet_key(secret: SecretStr) -> bool:
-    import base64
-    import binascii
-
     # Several may stand there, the newest first, while old values are still encrypted with an older one.
     for key in secret.get_secret_value().split(","):
         try:

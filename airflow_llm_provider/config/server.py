@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Duration, OptionalText, Port, Section
+from airflow_llm_provider.config.section import Duration, FilePath, Port, QueueNames, Section, WebAddress
 
 __all__ = ["MODES", "Edge", "Mode", "Ports", "Server", "Tls", "Workflows"]
 
@@ -32,10 +31,10 @@ class Ports(Section):
     """Where the servers listen: section ``server.port``.
 
     Attributes:
-        http: The pages and the API.
-        execution: What tasks report to, on a server of its own: a fan-out that keeps it busy then stops no page, and no page stops
-            a task. By default the next one after ``http``.
-        grpc: The gRPC API.
+        http: The port of the pages and the API.
+        execution: The port that tasks report to, of a server of its own: a fan-out that keeps it busy then stops no page, and no
+            page stops a task. By default the next one after ``http``.
+        grpc: The port of the gRPC API.
     """
 
     http: Port = 8080
@@ -52,14 +51,14 @@ class Tls(Section):
     """Encryption of what the servers answer: section ``server.tls``.
 
     Attributes:
-        enabled: Whether they speak https.
+        enabled: Whether the servers speak https.
         cert_file: PEM file with the certificate and what leads to its root.
-        key_file: PEM file with its key.
+        key_file: PEM file with the certificate's key.
     """
 
     enabled: bool = False
-    cert_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
-    key_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    cert_file: FilePath | None = None
+    key_file: FilePath | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -72,8 +71,8 @@ class Server(Section):
     """The process that ``llm-orchestrator server`` starts: section ``server``.
 
     Attributes:
-        mode: Which one.
-        host: Address to listen on.
+        mode: Which processes this machine runs: all of them (``standalone``), or those of one kind.
+        host: Address that the servers listen on.
         port: Ports to listen on.
         tls: Encryption.
         base_url: Where people reach the pages, for links; by default ``host`` and ``port.http``. All servers answer below its path.
@@ -87,8 +86,8 @@ class Server(Section):
     host: str = "127.0.0.1"
     port: Ports = Ports()
     tls: Tls = Tls()
-    base_url: OptionalText = None
-    execution_url: OptionalText = None
+    base_url: WebAddress | None = None
+    execution_url: WebAddress | None = None
     behind_proxy: bool = False
     workers: int = Field(default=1, ge=1)
 
@@ -128,11 +127,11 @@ class Workflows(Section):
     """The workflow files: section ``workflows``.
 
     Attributes:
-        folder: Where they are: Airflow's dags folder. By default ``dags`` in the home.
+        folder: Where the workflow files are: Airflow's dags folder. By default ``dags`` in the home.
         refresh_interval: Seconds between two looks for new and changed files.
     """
 
-    folder: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    folder: FilePath | None = None
     refresh_interval: Duration = 5.0
 
 
@@ -142,18 +141,18 @@ class Edge(Section):
     Attributes:
         enabled: Whether this is the centre of such workers; a step goes to them by its ``airflow: {queue: NAME}``.
         api_url: Where a worker of the site reaches the centre, such as ``https://orchestrator.example.com``.
-        queues: Whose tasks it fetches; at the centre, which queues are the sites', and no others'.
-        name: How the worker is shown; by default the machine's name.
-        concurrency: Tasks at once of such a worker; by default ``execution.executor.worker_threads``.
-        poll_interval: Seconds between two questions for work.
-        heartbeat_interval: Seconds between two signs of life.
+        queues: The queues whose tasks a worker of the site fetches; at the centre, which queues are the sites', and no others'.
+        name: How the worker of the site is shown; by default the machine's name.
+        concurrency: Tasks at once of a worker of the site; by default ``execution.executor.worker_threads``.
+        poll_interval: Seconds between two questions of a site's worker for work.
+        heartbeat_interval: Seconds between two signs of life of a site's worker.
         link_timeout: Seconds that the link may be lost before what a site has begun counts as lost, and is begun anew.
     """
 
     enabled: bool = False
-    api_url: OptionalText = None
-    queues: tuple[str, ...] = ("edge",)
-    name: OptionalText = None
+    api_url: WebAddress | None = None
+    queues: QueueNames = ("edge",)
+    name: str | None = None
     concurrency: int | None = Field(default=None, ge=1)
     poll_interval: Duration = 1.0
     heartbeat_interval: Duration = 10.0

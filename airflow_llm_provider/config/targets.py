@@ -10,10 +10,21 @@ from collections.abc import Mapping
 from email.utils import getaddresses
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, SecretStr, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    SecretStr,
+    Tag,
+    WithJsonSchema,
+    model_validator,
+)
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, OptionalSecret, OptionalText, Section, Size
+from airflow_llm_provider.config.secrets import Hidden
+from airflow_llm_provider.config.section import Duration, Place, Section, Size, WebAddress
 from airflow_llm_provider.workflow.templates import is_template
 
 __all__ = [
@@ -70,6 +81,10 @@ Address = Annotated[str, AfterValidator(_address)]
 Addresses = Annotated[tuple[str, ...], BeforeValidator(_listed), AfterValidator(_addresses)]
 """Mail addresses: a list, or one text with commas between them."""
 
+_Recipients = Annotated[
+    Addresses, WithJsonSchema({"anyOf": [{"type": "array", "items": {"type": "string"}}, {"type": "string"}]})
+]
+
 
 class Slack(Section):
     """Slack's incoming webhook.
@@ -78,31 +93,31 @@ class Slack(Section):
         webhook_url: Where messages go that name no other; a secret, for whoever has it can post.
     """
 
-    webhook_url: OptionalSecret = None
+    webhook_url: SecretStr | None = None
 
 
 class Smtp(Section):
     """The mail server.
 
     Attributes:
-        host: Its name; None means that there is none.
-        port: Its port; by default 465 with ``tls``, 587 with ``starttls``, else 25.
-        user: Who signs in; None means nobody.
-        password: The user's password.
-        starttls: Whether the connection is encrypted once it stands; a server that cannot is an error.
-        tls: Whether it is encrypted from its beginning instead.
+        host: Name of the mail server; without one no mail is sent.
+        port: Port of the mail server; by default 465 with ``tls``, 587 with ``starttls``, else 25.
+        user: Who signs in at the mail server; by default nobody.
+        password: The password of the user who signs in; a secret.
+        starttls: Whether the connection to the mail server is encrypted once it stands; a server that cannot is an error.
+        tls: Whether the connection is encrypted from its beginning instead.
         sender: ``from``: who the mails are from; the user when absent.
-        timeout: Seconds that the server may be silent.
+        timeout: Seconds that the mail server may be silent.
     """
 
-    host: OptionalText = None
+    host: str | None = None
     port: int | None = Field(default=None, ge=1, le=65535)
-    user: OptionalText = None
-    password: OptionalSecret = None
+    user: str | None = None
+    password: SecretStr | None = None
     starttls: bool = True
     tls: bool = False
-    sender: Annotated[Address | None, ABSENT_IF_EMPTY] = Field(default=None, alias="from")
-    timeout: float = Field(default=30.0, gt=0)
+    sender: Address | None = Field(default=None, alias="from")
+    timeout: Duration = 30.0
 
     @property
     def port_or_default(self) -> int:
@@ -120,15 +135,15 @@ class Alerts(Section):
     """Where ``notification:alert`` and the action ``notify`` go.
 
     Attributes:
-        channel: The channel of those that name none; by default the first of slack, email and webhook that has a target.
-        to: Who gets them by mail.
-        webhook_url: What is called with them; a secret.
-        headers: Request headers of that call.
+        channel: The channel of alerts that name none; by default the first of slack, email and webhook that has a target.
+        to: _Recipients of the people who get alerts by mail.
+        webhook_url: Address that is called with alerts; a secret.
+        headers: Request headers of the alerts' webhook; secrets.
     """
 
-    channel: Annotated[Channel | None, ABSENT_IF_EMPTY] = None
-    to: Addresses = ()
-    webhook_url: OptionalSecret = None
+    channel: Channel | None = None
+    to: _Recipients = ()
+    webhook_url: SecretStr | None = None
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
 
@@ -136,14 +151,15 @@ class WebhookTarget(Section):
     """An action that calls a URL.
 
     Attributes:
-        type: ``webhook``.
-        url: Where to; a secret.
-        method: HTTP method.
-        headers: Request headers.
+        type: What the action does: it calls a URL (``webhook``), posts to Slack (``slack``), sends a mail (``email``), or is put
+            into a queue (``queue``).
+        url: Address that the action calls; a secret.
+        method: HTTP method of the call.
+        headers: Request headers of the call; secrets.
     """
 
     type: Literal["webhook"]
-    url: Annotated[SecretStr | None, ABSENT_IF_EMPTY]
+    url: SecretStr | None
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
     headers: Mapping[str, SecretStr] = Field(default_factory=dict)
 
@@ -153,13 +169,13 @@ class SlackTarget(Section):
 
     Attributes:
         type: ``slack``.
-        webhook_url: Where to; that of the section ``slack`` when absent.
+        webhook_url: Address that the action posts to; a secret. That of the section ``slack`` when absent.
         channel: The channel, where the webhook may choose one.
     """
 
     type: Literal["slack"]
-    webhook_url: OptionalSecret = None
-    channel: OptionalText = None
+    webhook_url: SecretStr | None = None
+    channel: str | None = None
 
 
 class EmailTarget(Section):
@@ -167,13 +183,13 @@ class EmailTarget(Section):
 
     Attributes:
         type: ``email``.
-        to: Who gets it.
-        subject: Its subject; the action's and the workflow's name when absent.
+        to: _Recipients of the people who get the mail.
+        subject: Subject of the mail; the action's and the workflow's name when absent.
     """
 
     type: Literal["email"]
-    to: Addresses
-    subject: OptionalText = None
+    to: _Recipients
+    subject: str | None = None
 
 
 class QueueTarget(Section):
@@ -181,15 +197,15 @@ class QueueTarget(Section):
 
     Attributes:
         type: ``queue``.
-        redis_url: The Redis server; a secret. None means the outbox.
+        redis_url: The Redis server that has the queue; a secret. By default the action goes to the outbox.
         stream: The stream to add to, each entry with one field ``entry``.
         list: The list to append to; when neither is given, the list is named as the action.
     """
 
     type: Literal["queue"]
-    redis_url: OptionalSecret = None
-    stream: OptionalText = None
-    list: OptionalText = None
+    redis_url: SecretStr | None = None
+    stream: str | None = None
+    list: str | None = None
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -214,24 +230,29 @@ ActionTarget = Annotated[
 """What an action that the settings name does."""
 
 
+_AS_STARS = PlainSerializer(
+    lambda value: str(SecretStr("x")) if value else {}, return_type=str | dict[str, str], when_used="json"
+)
+
+
 class AwsAccess(Section):
     """How to reach ``s3://``; boto3's own rules (variables, profiles, roles) hold for whatever is absent.
 
     Attributes:
-        endpoint_url: Root of the API, for stores that speak S3's.
-        region: The region.
-        access_key_id: The key's id.
-        secret_access_key: The key.
-        session_token: The token that goes with a temporary key.
+        endpoint_url: Address of the storage, for stores that speak S3's.
+        region: The region of the storage.
+        access_key_id: Id of the key by which the storage is reached; a secret.
+        secret_access_key: The key by which the storage is reached; a secret.
+        session_token: The token that goes with a temporary key; a secret.
         profile: A profile of boto3's configuration files.
     """
 
-    endpoint_url: OptionalText = None
-    region: OptionalText = None
-    access_key_id: OptionalSecret = None
-    secret_access_key: OptionalSecret = None
-    session_token: OptionalSecret = None
-    profile: OptionalText = None
+    endpoint_url: WebAddress | None = None
+    region: str | None = None
+    access_key_id: SecretStr | None = None
+    secret_access_key: SecretStr | None = None
+    session_token: SecretStr | None = None
+    profile: str | None = None
 
     @model_validator(mode="after")
     def _whole_key(self) -> Self:
@@ -251,6 +272,6 @@ class Storage(Section):
     """
 
     s3: AwsAccess = AwsAccess()
-    options: Mapping[str, Mapping[str, Any]] = Field(default_factory=dict, repr=False)
-    results: OptionalText = None
+    options: Annotated[Mapping[str, Mapping[str, Any]], Hidden(), _AS_STARS] = Field(default_factory=dict, repr=False)
+    results: Place | None = None
     results_above: Size = 65536

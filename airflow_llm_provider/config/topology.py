@@ -6,13 +6,11 @@ The components do not read it; the files of the programs beside them are rendere
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Port, Section
+from airflow_llm_provider.config.section import FilePath, Port, Section
 
 __all__ = ["LoadBalancer", "PostgresCluster", "Topology"]
 
@@ -33,7 +31,7 @@ class LoadBalancer(Section):
     http: Port = 80
     https: Port = 443
     stats: Port = 9000
-    certificate: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    certificate: FilePath | None = None
     max_connections: int = Field(default=4096, ge=1)
 
 

@@ -13,8 +13,8 @@ class Diagnostic:
     """One trouble in one file.
 
     Attributes:
-        path: The file, as it was named to the reader.
-        line: Line, counted from 1.
+        path: The file, as it was named to the reader; of what is in no file, what else it is, such as ``$VARIABLE``.
+        line: Line, counted from 1; 0 of what is in no file.
         column: Column, counted from 1 in characters.
         message: What is wrong and what was expected.
         suggestion: What to do about it; empty when the message says it all.
@@ -34,7 +34,8 @@ class Diagnostic:
         """Write it as compilers do, so that editors and terminals can jump to the place."""
         hint = f"; {self.suggestion}" if self.suggestion else ""
         level = "" if self.severity == "error" else "warning: "
-        return f"{self.path}:{self.line}:{self.column}: {level}{self.message}{hint}"
+        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        return f"{place}: {level}{self.message}{hint}"
 
     def excerpt(self) -> str:
         """Write it with the offending line and a caret under the column."""

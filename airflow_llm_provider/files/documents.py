@@ -269,6 +269,22 @@ class Document:
         first, last = (_solid(scalar.value[:end]) for end in (secret.start, secret.end))
         return written[first:last]
 
+    def hide(self, paths: Iterable[DocumentPath], secrets: Iterable[str]) -> None:
+        """Hide all that stands at some places, however it is written.
+
+        Args:
+            paths: The ways to them.
+            secrets: What no message may repeat.
+        """
+        spans: list[tuple[int, int]] = []
+        for path in paths:
+            node: yaml.Node | None = self._node
+            for part in path:
+                node = _member(node, part)[1] if node is not None else None
+            for scalar in _scalars(node):
+                spans += _written(self.text, scalar)
+        self.lines.hide(spans, secrets)
+
     @property
     def start(self) -> int:
         """Where the document starts in the file's text."""
@@ -325,6 +341,15 @@ def _written(text: str, node: yaml.ScalarNode) -> Iterator[tuple[int, int]]:
         if text[position] not in _BLANK and not (escape and escape[0] in _BLANK_ESCAPES):
             yield position, position + size
         position += size
+
+
+def _scalars(node: yaml.Node | None) -> Iterator[yaml.ScalarNode]:
+    if isinstance(node, yaml.ScalarNode):
+        yield node
+    elif isinstance(node, yaml.CollectionNode):
+        for member in node.value:
+            for each in member if isinstance(member, tuple) else (member,):
+                yield from _scalars(each)
 
 
 def _member(node: yaml.Node, part: str | int) -> tuple[yaml.Node | None, yaml.Node | None]:

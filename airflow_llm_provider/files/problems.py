@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
-import types
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar, Union, get_args, get_origin
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from airflow_llm_provider.files.diagnostics import Diagnostic
 from airflow_llm_provider.files.documents import Document
+from airflow_llm_provider.files.fields import fields_of, type_at
 from airflow_llm_provider.spelling import closest, nearest
 from airflow_llm_provider.workflow.model import DocumentPath
 from airflow_llm_provider.workflow.templates import is_template
@@ -33,10 +33,15 @@ _EXPECTED = {
     "int_from_float": "a whole number",
     "float_type": "a number",
     "float_parsing": "a number",
+    "int_parsing_size": "a smaller number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "list_type": "a list",
+    "tuple_type": "a list",
+    "path_type": "a path",
     "dict_type": "a mapping",
+    "mapping_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
@@ -106,6 +111,7 @@ class Problems:
         locations: Mapping[str, DocumentPath] | None = None,
         also_known: Iterable[str] = (),
         templates: bool = False,
+        without: Iterable[DocumentPath] = (),
     ) -> ModelT | None:
         """Read data into a model, adding an error for everything that does not fit.
 
@@ -116,27 +122,30 @@ class Problems:
             locations: Where a top-level key of the data stands, if not below ``path``.
             also_known: Keys that are read elsewhere; for suggestions.
             templates: Whether the data may hold templates. What they will give is not known yet, so their type is no error.
+            without: Ways in the data to what was left out because of an error that is told already.
 
         Returns:
             The model. After an error, the model of what is right, so that the checks to come can look at that; None when too
             little of it is.
         """
         told: set[DocumentPath] = set()
-        changed = _Changed()
-        renamed: set[DocumentPath] = set()
+        changed = _Changed(without)
+        renamed: dict[DocumentPath, DocumentPath] = {}
         # What is wrong is left out and what is missing filled, so that what else is wrong comes to light.
         for _ in range(_ROUNDS):
             try:
-                return model.model_validate(data)
+                return model.model_validate(data, by_alias=True, by_name=False)
             except ValidationError as error:
                 details = _merged(error.errors(include_url=False))
             meant = _meant(model, data, details)
-            renamed |= {(*wrong[:-1], name) for wrong, right in meant.items() for name in _names_of(model, right)}
+            renamed |= {
+                (*wrong[:-1], name): wrong for wrong, right in meant.items() for name in _names_of(model, right)
+            }
             details = [detail for detail in details if detail["type"] != "missing" or _place(detail) not in renamed]
             for detail in details:
                 place = _place(detail)
                 if place not in told and not changed.caused(detail) and not (templates and _may_become_right(detail)):
-                    self._add(model, detail, path, locations or {}, also_known)
+                    self._add(model, data, detail, path, locations or {}, also_known, renamed)
                 told.add(place)
             data = _what_is_right(data, details, changed, meant)
         return None
@@ -144,18 +153,23 @@ class Problems:
     def _add(
         self,
         model: type[BaseModel],
+        data: Any,
         detail: ErrorDetails,
         path: DocumentPath,
         locations: Mapping[str, DocumentPath],
         also_known: Iterable[str],
+        renamed: Mapping[DocumentPath, DocumentPath],
     ) -> None:
         inside = _place(detail)
-        place = locations[str(inside[0])] + inside[1:] if inside and inside[0] in locations else path + inside
         kind, given = detail["type"], detail["input"]
         name = str(inside[-1]) if inside else ""
-        label = _label(place)
+        label = _label(path + inside)
+        # The file has what was renamed under the name that is wrong.
+        above = next((inside[:n] for n in range(len(inside), 0, -1) if inside[:n] in renamed), ())
+        written = renamed.get(above, ()) + inside[len(above) :]
+        place = locations[str(written[0])] + written[1:] if written and written[0] in locations else path + written
         if kind == "extra_forbidden":
-            known = {*_keys_at(model, inside[:-1]), *(also_known if len(inside) == 1 else ())}
+            known = {*_keys_at(model, data, inside[:-1]), *(also_known if len(inside) == 1 else ())}
             self.error(f"unknown key {name!r}", place, suggestion=closest(name, known), at_key=True)
         elif kind == "missing":
             self.error(f"missing key {name!r}", place[:-1], suggestion=f"add {name!r}")
@@ -176,7 +190,7 @@ class Problems:
             )
         elif kind in _BOUNDS and isinstance(given, (int, float, str, list, dict)):
             bound, key = _BOUNDS[kind]
-            size = f"has {len(given)}" if isinstance(given, (str, list, dict)) else f"is {given!r}"
+            size = f"has {len(given)}" if "length" in key and not isinstance(given, (int, float)) else f"is {given!r}"
             self.error(f"{label} {size}; {bound.format(detail['ctx'][key])}", place)
         elif kind in _EXPECTED:
             self.error(f"{label} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
@@ -211,7 +225,7 @@ def _merged(details: list[ErrorDetails]) -> list[ErrorDetails]:
         kinds = [_EXPECTED.get(first["type"], first["msg"] if first["type"] == _NONE_FITS else "")]
         kinds.append(_EXPECTED.get(detail["type"], ""))
         if all(kinds):
-            message = " or ".join(dict.fromkeys(kinds))
+            message = kinds[0] if kinds[1] in kinds[0] else " or ".join(kinds)
             merged[place] = {**detail, "type": _NONE_FITS, "msg": message}
         elif kinds[0]:
             merged[place] = detail
@@ -231,8 +245,8 @@ _NONE_FITS = "none_fits"
 class _Changed:
     """What was taken out of some data, and so may be why something else of it is refused."""
 
-    def __init__(self) -> None:
-        self.objects: set[DocumentPath] = set()
+    def __init__(self, objects: Iterable[DocumentPath] = ()) -> None:
+        self.objects = {*objects}
         self.lists: set[DocumentPath] = set()
 
     def caused(self, detail: ErrorDetails) -> bool:
@@ -250,7 +264,7 @@ def _meant(model: type[BaseModel], data: Any, details: list[ErrorDetails]) -> di
     for detail in details:
         place = _place(detail)
         if detail["type"] == "extra_forbidden":
-            right = nearest(str(place[-1]), _keys_at(model, place[:-1]))
+            right = nearest(str(place[-1]), _keys_at(model, data, place[:-1]))
             parent = _inside(data, place[:-1])
             if right is not None and isinstance(parent, dict) and right not in parent:
                 meant[place] = right
@@ -314,26 +328,8 @@ def _is_union_tag(part: str | int) -> bool:
 _SIMPLE = frozenset({"str", "int", "float", "bool", "constrained-str", "constrained-int", "date", "datetime"})
 
 
-def _keys_at(model: type[BaseModel], inside: tuple[str | int, ...]) -> set[str]:
-    for part in inside:
-        field = next((field for name, field in model.model_fields.items() if part in (name, field.alias)), None)
-        nested = _model_in(field.annotation) if field is not None else model
-        if nested is None:
-            return set()
-        model = nested
-    names = set()
-    for name, field in model.model_fields.items():
-        choices = getattr(field.validation_alias, "choices", None)
-        names |= {choice for choice in choices if isinstance(choice, str)} if choices else {field.alias or name}
-    return names
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if get_origin(annotation) in (Union, types.UnionType, list, dict, tuple) or get_args(annotation):
-        return next((found for arg in get_args(annotation) if (found := _model_in(arg))), None)
-    return None
+def _keys_at(model: type[BaseModel], data: Any, inside: DocumentPath) -> set[str]:
+    return {*(fields_of(type_at(model, inside, data), _inside(data, inside)) or ())}
 
 
 def _shown(value: object) -> str:

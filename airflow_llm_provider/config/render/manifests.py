@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.reading import leaves_of, secrets_of
 from airflow_llm_provider.config.render import Source
 from airflow_llm_provider.config.render.secrets import entries
+from airflow_llm_provider.config.secrets import leaves_of, secrets_of
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["ACCOUNT", "API_SERVER_ACCOUNT", "CONFIG_MAP", "SCHEDULER_ACCOUNT", "STEP", "manifests", "runs_pods"]

@@ -17,7 +17,8 @@ from sqlalchemy.engine import make_url
 from airflow_llm_provider.config import airflow_settings as module
 from airflow_llm_provider.config.airflow_settings import Setting, Variable, airflow_settings, environment, settings_of
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.reading import secrets_of
+from airflow_llm_provider.config.describe import describe
+from airflow_llm_provider.config.secrets import secrets_of
 
 API_SERVER_THREADS = 40
 
@@ -83,6 +84,40 @@ def test_airflow_knows_every_option(known_options: dict[str, set[str]]) -> None:
 
 def test_every_setting_has_a_reason() -> None:
     assert all(item.reason and "\n" not in item.reason for item in settings(**{**EVERYTHING}))
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [
+        EVERYTHING,
+        {},
+        {
+            "server": {"execution_url": "http://host", "behind_proxy": True},
+            "execution": {"resources": {"gpu_limit": 1}},
+        },
+        {"execution": {"executor": {"type": "celery"}}, "cache": {"type": "redis", "url": "redis://host"}},
+        {"execution": {"executor": {"type": "celery"}, "queue": {"url": "amqp://host"}}},
+    ],
+)
+def test_every_setting_is_among_those_that_its_key_becomes(sections: dict[str, Any]) -> None:
+    for item in settings(**sections):
+        if item.source:
+            keys = [
+                key for name, key in describe().items() if name == item.source or name.startswith(f"{item.source}.")
+            ]
+            assert keys, item
+            assert all(item.variable in key.settings for key in keys), item
+
+
+def test_a_broker_follows_from_the_key_that_gives_it() -> None:
+    celery, redis = {"executor": {"type": "celery"}}, {"type": "redis", "url": "redis://host"}
+    made = {item.variable: item.source for item in settings(execution=celery, cache=redis)}
+    assert (made["AIRFLOW__CELERY__BROKER_URL"], made["AIRFLOW__CELERY__RESULT_BACKEND"]) == ("cache.url", "cache.url")
+    made = {item.variable: item.source for item in settings(execution={**celery, "queue": {"url": "amqp://h"}})}
+    assert (made["AIRFLOW__CELERY__BROKER_URL"], made["AIRFLOW__CELERY__RESULT_BACKEND"]) == (
+        "execution.queue.url",
+        "database.url",
+    )
 
 
 def test_no_request_has_to_wait_for_a_connection() -> None:

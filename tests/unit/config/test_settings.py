@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_llm_provider.config.reading import read_configuration
 from airflow_llm_provider.config.settings import Settings, load_settings
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.model import Retry
@@ -61,13 +62,13 @@ def test_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_variable: bo
         ),
         ("actions: {a: {type: webhook}}", "1:14: missing key 'url'; add 'url'"),
         ("actions: {a: {type: webhook, url: [sk-12345]}}", "1:35: 'url' must be a text, not a list"),
-        ("actions: {a: {type: queue, list: sk-1, stream: sk-2}}", "1:14: 'a': give 'stream' or 'list', not both"),
+        ("actions: {a: {type: queue, list: one, stream: two}}", "1:14: 'a': give 'stream' or 'list', not both"),
         ("actions: {log: {type: queue}}", "'actions': 'log' is built in; give the action another name"),
         ("actions: {a b: {type: queue}}", "'actions': 'a b' is no name of an action; use letters, digits"),
-        ("smtp: {host: sk-12345}", "'smtp': 'from' is missing; write the address that mails are sent from"),
-        ("smtp: {host: h, from: sk-12345}", "'from': this is no mail address; write name@example.com"),
+        ("smtp: {host: mail}", "'smtp': 'from' is missing; write the address that mails are sent from"),
+        ("smtp: {host: h, from: flows}", "'from': this is no mail address; write name@example.com"),
         ("smtp: {host: h, from: a@b.c, port: 0}", "'port' is 0; at least 1 is needed"),
-        ("alerts: {to: 'a@b.c, sk-12345'}", "'to': address 2 is none; write name@example.com"),
+        ("alerts: {to: 'a@b.c, flows'}", "'to': address 2 is none; write name@example.com"),
         ("alerts: {channel: pigeon}", "'channel' is 'pigeon'; expected one of slack, email, webhook"),
         ("slack: {webhook: sk-12345}", "unknown key 'webhook'; did you mean 'webhook_url'?"),
         (
@@ -83,6 +84,7 @@ def test_what_is_wrong_with_a_file_never_shows_a_key(tmp_path: Path, text: str, 
         load_settings(path)
     assert message in str(caught.value)
     assert "sk-" not in str(caught.value)
+    assert "sk-" not in "".join(problem.excerpt() for problem in read_configuration(path, {}).problems)
 
 
 TARGETS = """
