@@ -43,7 +43,7 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     yield from _between_processes(configuration)
     yield from _security(configuration)
     tracing = configuration.observability.tracing
-    if tracing.enabled and tracing.exporter == "jaeger" and ":14268" in tracing.endpoint:
+    if tracing.enabled and tracing.spans_endpoint != tracing.endpoint:
         yield Contradiction(
             "observability.tracing.endpoint",
             "port 14268 is Jaeger's old collector; spans go to its OTLP port, 4318",
