@@ -25,6 +25,7 @@ class LoadBalancer(Section):
         http: Port for http.
         https: Port for https.
         stats: Port of the page that shows how the servers are.
+        stats_host: Address that this page listens on; nobody is asked for a password there.
         certificate: PEM file with certificate and key. Without it there is only http.
         max_connections: Connections at once.
     """
@@ -33,6 +34,7 @@ class LoadBalancer(Section):
     http: Port = 80
     https: Port = 443
     stats: Port = 9000
+    stats_host: str = "127.0.0.1"
     certificate: Annotated[Path | None, ABSENT_IF_EMPTY] = None
     max_connections: int = Field(default=4096, ge=1)
 
