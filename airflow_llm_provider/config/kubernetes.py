@@ -36,7 +36,7 @@ class PodResources(Section):
 
     cpu_request: Cpus = 0.5
     cpu_limit: Cpus = 2.0
-    memory_request: Size = _GIB
+    memory_request: Size = _GIB // 2
     memory_limit: Size = 2 * _GIB
 
     @model_validator(mode="after")

@@ -17,8 +17,8 @@ def files(source: Source) -> dict[str, str]:
     """Give ``NAME.yaml`` for each machine.
 
     The passwords are left to the variables that Patroni reads: ``PATRONI_SUPERUSER_PASSWORD``, ``PATRONI_REPLICATION_PASSWORD``,
-    ``PATRONI_REWIND_PASSWORD``, and ``PATRONI_RESTAPI_USERNAME`` and ``PATRONI_RESTAPI_PASSWORD``, without which whoever reaches its
-    API may restart the database.
+    ``PATRONI_REWIND_PASSWORD``, and ``PATRONI_RESTAPI_USERNAME`` and ``PATRONI_RESTAPI_PASSWORD``, without which whoever reaches
+    its API may restart the database.
 
     Raises:
         ConfigurationError: No machine, or no etcd, is named.
