@@ -249,7 +249,7 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import write_atomically
-    from airflow_llm_provider.config.render import PIPED, Source, render
+    from airflow_llm_provider.config.render import OF_A_CLUSTER, PIPED, Source, render
     from airflow_llm_provider.config.render.placeholders import known_variables, placeholders
 
     if arguments.target in PIPED and arguments.output is not None:
@@ -258,10 +258,10 @@ def _render(arguments: argparse.Namespace) -> int:
         )
     path = config_file(arguments.config)
     given = path.read_text(encoding="utf-8", errors="replace") if path and path.is_file() else ""
-    # Where the file names no variable, its own value holds; what only the deployment knows is not needed to make its files.
-    known = known_variables(given, os.environ)
+    known = known_variables(given, os.environ) if arguments.target in OF_A_CLUSTER else dict(os.environ)
+    # What only the deployment knows is not needed to make its files.
     unset = placeholders(given, known)
-    reading = read_or_report(path, {**unset, **known}, for_server=False)
+    reading = read_or_report(path, {**known, **unset}, for_server=False)
     if reading.configuration is None:
         return EXIT_BAD_FILE
     not_set = frozenset({*unset} & {*reading.variables})

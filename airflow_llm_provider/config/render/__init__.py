@@ -12,7 +12,7 @@ from importlib import import_module
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.render.hidden import refuse_secrets
 
-__all__ = ["PIPED", "TARGETS", "Source", "render"]
+__all__ = ["OF_A_CLUSTER", "PIPED", "TARGETS", "Source", "render"]
 
 TARGETS: Mapping[str, str] = {
     "haproxy": "HAProxy before the API servers, and before a Patroni cluster",
@@ -26,6 +26,9 @@ TARGETS: Mapping[str, str] = {
 
 PIPED = ("secrets", "keys")
 """Targets that are secret, and must not become files."""
+
+OF_A_CLUSTER = ("helm", *PIPED)
+"""Targets of a cluster, whose pods have no variables but those that the file names."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ _NAMED = re.compile(r"\$(?:\{(\w+)(:-[^}]*)?\}|\((\w+)\))")
 
 
 def known_variables(text: str, environment: Mapping[str, str]) -> dict[str, str]:
-    """Give the variables that a file names and somebody has set; no other one says anything about a deployment.
+    """Give the variables that a file names and somebody has set.
 
     Args:
         text: The file.
@@ -47,7 +47,8 @@ def placeholders(text: str, known: Mapping[str, str]) -> dict[str, str]:
         text: The file.
         known: The variables that are set.
     """
-    wanted = {match[1] or match[3] for match in _NAMED.finditer(text) if match[2] is None} - {*known}
+    named = {match[1] or match[3] for match in _NAMED.finditer(text) if match[2] is None}
+    wanted = {name for name in named if not known.get(name)}
     # No secret that is too short to sign with.
     made = {name: f"stand-in-for-{name}".ljust(64, "-") for name in sorted(wanted)}
     return made | {name: value for name, value in _of_a_kind(text) if name in wanted}

@@ -205,3 +205,15 @@ def test_no_file_of_a_machine_takes_its_variables(render: Command, target: str) 
     code, said, told = render(target, BASE + topology + 'security: {fernet_key: "${FERNET_KEY}"}\n')
     assert code == 0, told
     assert "stand-in" not in said
+
+
+def test_pods_have_no_variable_that_the_file_does_not_name(render: Command) -> None:
+    without = BASE.replace('database: {url: "${DATABASE_URL}"}\n', "")
+    code, _, told = render("helm", without, DATABASE_URL="postgresql://user:word@database/orchestrator")
+    assert code == 2
+    assert "'database.url': pods cannot share SQLite" in told
+
+
+def test_a_machine_has_variables_that_stand_for_keys(render: Command) -> None:
+    _, said, _ = render("haproxy", BASE + "topology: {api_servers: [a]}\n", ORCHESTRATOR__SERVER__PORT__HTTP="8090")
+    assert "a:8090 check" in said
