@@ -495,6 +495,9 @@ def test_nothing_is_beyond_what_the_namespace_allows(folder: Path) -> None:
     ):
         assert container["allowPrivilegeEscalation"] is False
         assert container["capabilities"] == {"drop": ["ALL"]}
+    assert made["securityContexts"]["containers"]["readOnlyRootFilesystem"]
+    assert {mount["mountPath"] for mount in made["volumeMounts"]} >= {"/tmp", "/opt/airflow/llm"}
+    assert {mount["name"] for mount in made["volumeMounts"]} == {volume["name"] for volume in made["volumes"]}
 
 
 def test_the_chart_is_told_the_version_that_is_installed() -> None:
