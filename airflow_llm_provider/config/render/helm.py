@@ -14,7 +14,7 @@ from airflow_llm_provider.config.airflow_settings import Setting, settings_of
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.kubernetes import GitSync, PodResources, Replicas
 from airflow_llm_provider.config.render import Source
-from airflow_llm_provider.config.render.cluster import refuse_what_cannot_run
+from airflow_llm_provider.config.render.cluster import HOME, refuse_what_cannot_run
 from airflow_llm_provider.config.render.manifests import (
     ACCOUNT,
     API_SERVER_ACCOUNT,
@@ -32,7 +32,6 @@ __all__ = ["AIRFLOW_VERSION", "files"]
 AIRFLOW_VERSION = "3.3.2"
 """Of the image, by which the chart decides what it starts."""
 
-_HOME = "/opt/airflow"
 _CONFIG = "/etc/llm-orchestrator"
 
 _POD_SECURITY = {
@@ -46,7 +45,7 @@ _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop
 _READ_ONLY = {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": True}
 _MOUNTS = [
     {"name": CONFIG_MAP, "mountPath": f"{_CONFIG}/orchestrator.yaml", "subPath": "orchestrator.yaml", "readOnly": True},
-    {"name": "state", "mountPath": f"{_HOME}/llm"},
+    {"name": "state", "mountPath": f"{HOME}/llm"},
     {"name": "tmp", "mountPath": "/tmp"},
 ]
 """In each container of Airflow: the file, and all that it may write besides logs."""
@@ -296,7 +295,7 @@ def _step_pod(source: Source) -> dict[str, Any]:
         "image": f"{cluster.image}:{cluster.tag}",
         "imagePullPolicy": "IfNotPresent",
         "env": [
-            {"name": "AIRFLOW_HOME", "value": _HOME},
+            {"name": "AIRFLOW_HOME", "value": HOME},
             # The pod runs its one task itself.
             {"name": "AIRFLOW__CORE__EXECUTOR", "value": "LocalExecutor"},
             *plain,
@@ -305,10 +304,10 @@ def _step_pod(source: Source) -> dict[str, Any]:
         "resources": _of_work(configuration),
         "securityContext": _READ_ONLY,
         "volumeMounts": [
-            {"name": "config", "mountPath": f"{_HOME}/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
-            {"name": "logs", "mountPath": f"{_HOME}/logs"},
+            {"name": "config", "mountPath": f"{HOME}/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
+            {"name": "logs", "mountPath": f"{HOME}/logs"},
             *_MOUNTS,
-            *([{"name": "dags", "mountPath": f"{_HOME}/dags", "readOnly": True}] if git.repository else []),
+            *([{"name": "dags", "mountPath": f"{HOME}/dags", "readOnly": True}] if git.repository else []),
         ],
     }
     volumes: list[dict[str, Any]] = [
