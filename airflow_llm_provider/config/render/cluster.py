@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.contradictions import Contradiction, contradictions
 from airflow_llm_provider.config.render.manifests import has_statsd
 from airflow_llm_provider.errors import ConfigurationError
 
-__all__ = ["refuse_what_cannot_run"]
+__all__ = ["HOME", "refuse_what_cannot_run"]
+
+HOME = "/opt/airflow"
+"""Airflow's home in a pod, as the chart has it."""
 
 _MADE_ELSEWHERE = {"security.authentication.jwt_secret"}
 """Keys that a server needs in the file, and a cluster has in a Secret."""
@@ -61,6 +65,16 @@ def _of_a_cluster(configuration: Configuration) -> Iterator[Contradiction]:
             "the chart's API server listens on 8080 only",
             "leave it out; the ingress has ports 80 and 443",
         )
+    if server.execution_url or server.port.execution:
+        key = "server.execution_url" if server.execution_url else "server.port.execution"
+        yield Contradiction(key, "in a cluster tasks report to the chart's own Service", "leave it out")
+    for key, given, place in (
+        ("home", configuration.home if "home" in configuration.model_fields_set else None, HOME),
+        ("workflows.folder", configuration.workflows.folder, f"{HOME}/dags"),
+        ("observability.logging.output", Path(configuration.observability.logging.output), "stdout"),
+    ):
+        if str(given) not in ("None", place):
+            yield Contradiction(key, f"{str(given)!r} is in no pod, where it is {place}", "leave it out")
     if cluster.api.least == 0:
         yield Contradiction("kubernetes.api.least", "tasks report to an API server", "write 1, or more")
     if cluster.workers.least == 0 and cluster.autoscaler != "keda" and "celery" in configuration.executor:

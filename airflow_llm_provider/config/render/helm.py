@@ -14,7 +14,7 @@ from airflow_llm_provider.config.airflow_settings import Setting, settings_of
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.kubernetes import GitSync, PodResources, Replicas
 from airflow_llm_provider.config.render import Source
-from airflow_llm_provider.config.render.cluster import refuse_what_cannot_run
+from airflow_llm_provider.config.render.cluster import HOME, refuse_what_cannot_run
 from airflow_llm_provider.config.render.manifests import (
     ACCOUNT,
     API_SERVER_ACCOUNT,
@@ -32,7 +32,6 @@ __all__ = ["AIRFLOW_VERSION", "files"]
 AIRFLOW_VERSION = "3.3.2"
 """Of the image, by which the chart decides what it starts."""
 
-_HOME = "/opt/airflow"
 _CONFIG = "/etc/llm-orchestrator"
 
 _POD_SECURITY = {
@@ -44,6 +43,13 @@ _POD_SECURITY = {
 }
 _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
 _READ_ONLY = {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": True}
+_MOUNTS = [
+    {"name": CONFIG_MAP, "mountPath": f"{_CONFIG}/orchestrator.yaml", "subPath": "orchestrator.yaml", "readOnly": True},
+    {"name": "state", "mountPath": f"{HOME}/llm"},
+    {"name": "tmp", "mountPath": "/tmp"},
+]
+"""In each container of Airflow: the file, and all that it may write besides logs."""
+
 _BESIDE = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}}
 """Of the small programs beside Airflow. An autoscaler measures no pod with a container that asks for nothing."""
 
@@ -162,15 +168,8 @@ def _values(source: Source) -> dict[str, Any]:
         "enableBuiltInSecretEnvVars": {"AIRFLOW_CONN_AIRFLOW_DB": False},
         # Pods start anew when the file has changed.
         "airflowPodAnnotations": {"checksum/orchestrator": hashlib.sha256(source.text.encode()).hexdigest()},
-        "volumes": [{"name": CONFIG_MAP, "configMap": {"name": CONFIG_MAP}}],
-        "volumeMounts": [
-            {
-                "name": CONFIG_MAP,
-                "mountPath": f"{_CONFIG}/orchestrator.yaml",
-                "subPath": "orchestrator.yaml",
-                "readOnly": True,
-            },
-        ],
+        "volumes": _volumes(),
+        "volumeMounts": _MOUNTS,
         "data": {
             "metadataSecretName": f"{secret}-database",
             **(
@@ -219,7 +218,7 @@ def _values(source: Source) -> dict[str, Any]:
             "logGroomerSidecar": _NO_GROOMER,
             **_NO_RIGHTS,
         },
-        "securityContexts": {"pod": _POD_SECURITY, "containers": _CONTAINER_SECURITY},
+        "securityContexts": {"pod": _POD_SECURITY, "containers": _READ_ONLY},
         "workers": _workers(configuration),
         "ingress": _ingress(configuration),
         "statsd": {
@@ -271,6 +270,12 @@ def _api_server(configuration: Configuration) -> dict[str, Any]:
     }
 
 
+def _volumes() -> list[dict[str, Any]]:
+    """Give what is mounted in each pod of Airflow."""
+    empty: list[dict[str, Any]] = [{"name": name, "emptyDir": {}} for name in ("state", "tmp")]
+    return [{"name": CONFIG_MAP, "configMap": {"name": CONFIG_MAP}}, *empty]
+
+
 def _step_pod(source: Source) -> dict[str, Any]:
     """Give the pod of a step, which the Kubernetes executor completes with the step's command and its ``airflow: {pod: …}``.
 
@@ -290,7 +295,7 @@ def _step_pod(source: Source) -> dict[str, Any]:
         "image": f"{cluster.image}:{cluster.tag}",
         "imagePullPolicy": "IfNotPresent",
         "env": [
-            {"name": "AIRFLOW_HOME", "value": _HOME},
+            {"name": "AIRFLOW_HOME", "value": HOME},
             # The pod runs its one task itself.
             {"name": "AIRFLOW__CORE__EXECUTOR", "value": "LocalExecutor"},
             *plain,
@@ -299,23 +304,16 @@ def _step_pod(source: Source) -> dict[str, Any]:
         "resources": _of_work(configuration),
         "securityContext": _READ_ONLY,
         "volumeMounts": [
-            {"name": "config", "mountPath": f"{_HOME}/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
-            {"name": "logs", "mountPath": f"{_HOME}/logs"},
-            {"name": "state", "mountPath": f"{_HOME}/llm"},
-            {"name": "tmp", "mountPath": "/tmp"},
-            {
-                "name": CONFIG_MAP,
-                "mountPath": f"{_CONFIG}/orchestrator.yaml",
-                "subPath": "orchestrator.yaml",
-                "readOnly": True,
-            },
-            *([{"name": "dags", "mountPath": f"{_HOME}/dags", "readOnly": True}] if git.repository else []),
+            {"name": "config", "mountPath": f"{HOME}/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
+            {"name": "logs", "mountPath": f"{HOME}/logs"},
+            *_MOUNTS,
+            *([{"name": "dags", "mountPath": f"{HOME}/dags", "readOnly": True}] if git.repository else []),
         ],
     }
     volumes: list[dict[str, Any]] = [
         {"name": "config", "configMap": {"name": '{{ include "airflow_config" . }}'}},
-        *({"name": name, "emptyDir": {}} for name in ("logs", "state", "tmp")),
-        {"name": CONFIG_MAP, "configMap": {"name": CONFIG_MAP}},
+        {"name": "logs", "emptyDir": {}},
+        *_volumes(),
     ]
     spec: dict[str, Any] = {
         "restartPolicy": "Never",

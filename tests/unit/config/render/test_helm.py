@@ -344,6 +344,11 @@ CANNOT_RUN: list[tuple[str, dict[str, Any]]] = [
     ("server.mode", {"server": {"mode": "edge-worker"}, "edge": {"api_url": "https://h"}}),
     ("server.tls.enabled", {"server": {"mode": "api", "tls": {"enabled": True, "cert_file": "c", "key_file": "k"}}}),
     ("server.port.http", {"server": {"mode": "api", "port": {"http": 80}}}),
+    ("server.execution_url", {"server": {"mode": "api", "execution_url": "https://h"}}),
+    ("server.port.execution", {"server": {"mode": "api", "port": {"execution": 8090}}}),
+    ("home", {"home": "/var/lib/llm-orchestrator"}),
+    ("workflows.folder", {"workflows": {"folder": "/srv/workflows"}}),
+    ("observability.logging.output", {"observability": {"logging": {"output": "/var/log/one.log"}}}),
     ("kubernetes.api.least", {"kubernetes": {"api": {"least": 0}}}),
     ("kubernetes.workers.least", {"kubernetes": {"workers": {"least": 0}}}),
     ("kubernetes.service_monitor", {"kubernetes": {"service_monitor": {"release": "prometheus"}}}),
@@ -495,6 +500,9 @@ def test_nothing_is_beyond_what_the_namespace_allows(folder: Path) -> None:
     ):
         assert container["allowPrivilegeEscalation"] is False
         assert container["capabilities"] == {"drop": ["ALL"]}
+    assert made["securityContexts"]["containers"]["readOnlyRootFilesystem"]
+    assert {mount["mountPath"] for mount in made["volumeMounts"]} >= {"/tmp", "/opt/airflow/llm"}
+    assert {mount["name"] for mount in made["volumeMounts"]} == {volume["name"] for volume in made["volumes"]}
 
 
 def test_the_chart_is_told_the_version_that_is_installed() -> None:
