@@ -11,7 +11,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from airflow_llm_provider.config.section import Port, Section
+from airflow_llm_provider.config.section import OptionalText, Port, Section
 
 __all__ = ["GitSync", "Ingress", "Kubernetes", "PodResources", "Replicas"]
 
@@ -61,11 +61,11 @@ class GitSync(Section):
         known_hosts: The host's keys, as lines of ssh's ``known_hosts``; without them an ssh host is believed.
     """
 
-    repository: str | None = None
+    repository: OptionalText = None
     branch: str = "main"
     folder: str = "dags"
-    secret: str | None = None
-    known_hosts: str | None = None
+    secret: OptionalText = None
+    known_hosts: OptionalText = None
 
     @property
     def by_ssh(self) -> bool:
@@ -83,7 +83,7 @@ class Ingress(Section):
         cluster_issuer: Which issuer of cert-manager makes the certificate.
     """
 
-    host: str | None = None
+    host: OptionalText = None
     class_name: str = "nginx"
     namespace: str = "ingress-nginx"
     cluster_issuer: str = "letsencrypt-prod"
@@ -114,9 +114,9 @@ class Kubernetes(Section):
     namespace: str = "llm-orchestrator"
     image: str = "llm-orchestrator"
     tag: str = "0.1.0"
-    pull_secret: str | None = None
+    pull_secret: OptionalText = None
     secret: str = "orchestrator-secrets"
-    secret_store: str | None = None
+    secret_store: OptionalText = None
     autoscaler: Literal["hpa", "keda", "none"] = "hpa"
     api: Replicas = Replicas(least=3, most=10, cpu=70, memory=80)
     workers: Replicas = Replicas(

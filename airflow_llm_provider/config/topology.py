@@ -6,11 +6,13 @@ The components do not read it; the files of the programs beside them are rendere
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import FilePath, Port, Section
+from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Port, Section
 
 __all__ = ["LoadBalancer", "PostgresCluster", "Topology"]
 
@@ -31,7 +33,7 @@ class LoadBalancer(Section):
     http: Port = 80
     https: Port = 443
     stats: Port = 9000
-    certificate: FilePath | None = None
+    certificate: Annotated[Path | None, ABSENT_IF_EMPTY] = None
     max_connections: int = Field(default=4096, ge=1)
 
 

@@ -128,16 +128,15 @@ class RedisState:
 
     Args:
         url: The server, a secret.
-        pool_size: Most connections to it.
 
     Raises:
         ConfigurationError: The client is not installed, or the URL is none.
     """
 
-    def __init__(self, url: str, pool_size: int = 10) -> None:
+    def __init__(self, url: str) -> None:
         from airflow_llm_provider.engine.cache import redis_client
 
-        self._redis = redis_client(url, pool_size=pool_size)
+        self._redis = redis_client(url, pool_size=10)
         # Calls of one process wait for each other here, and not for one that has to start again.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -188,4 +187,4 @@ def open_state(settings: CacheSettings, folder: Path) -> SharedState:
         return FileState(folder / "state.sqlite")
     if settings.url is None:
         raise ConfigurationError("'cache.type: redis' needs 'cache.url'")
-    return RedisState(settings.url.get_secret_value(), settings.pool_size)
+    return RedisState(settings.url.get_secret_value())

@@ -191,6 +191,8 @@ class Problems:
             bound, key = _BOUNDS[kind]
             size = f"has {len(given)}" if "length" in key and not isinstance(given, (int, float)) else f"is {given!r}"
             self.error(f"{label} {size}; {bound.format(detail['ctx'][key])}", place)
+        elif kind == "string_pattern_mismatch":
+            self.error(f"{label} is {given!r}; it must look like {detail['ctx']['pattern']}", place)
         elif kind in _EXPECTED:
             self.error(f"{label} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
         elif kind == _NONE_FITS:
