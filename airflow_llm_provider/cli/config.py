@@ -267,20 +267,23 @@ def _schema(arguments: argparse.Namespace) -> int:
 
 def _render(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.files import write_atomically
-    from airflow_llm_provider.config.render import Source, render
-    from airflow_llm_provider.config.render.helm import PLACEHOLDERS
+    from airflow_llm_provider.config.render import OF_A_CLUSTER, PIPED, Source, render
+    from airflow_llm_provider.config.render.placeholders import known_variables, placeholders
 
-    if arguments.target == "secrets" and arguments.output is not None:
-        raise ConfigurationError("secrets are not written to files; pipe them: … | kubectl create --filename -")
+    if arguments.target in PIPED and arguments.output is not None:
+        raise ConfigurationError(
+            f"{arguments.target} are not written to files; pipe them: … | kubectl apply --filename -"
+        )
     path = config_file(arguments.config)
     given = path.read_text(encoding="utf-8", errors="replace") if path and path.is_file() else ""
-    # What only the cluster knows is not needed to make its values; where the file names no variable, its own value holds.
-    unknown = {name: value for name, value in PLACEHOLDERS.items() if name in given}
-    known = {**unknown, **os.environ} if arguments.target == "helm" else None
-    reading = read_or_report(path, known, for_server=False)
+    known = known_variables(given, os.environ) if arguments.target in OF_A_CLUSTER else dict(os.environ)
+    # What only the deployment knows is not needed to make its files.
+    unset = placeholders(given, known)
+    reading = read_or_report(path, {**known, **unset}, for_server=False)
     if reading.configuration is None:
         return EXIT_BAD_FILE
-    source = Source(reading.configuration, given, reading.variables, reading.secret_files)
+    not_set = frozenset({*unset} & {*reading.variables})
+    source = Source(reading.configuration, given, reading.variables, reading.secret_files, not_set)
     for name, text in render(arguments.target, source).items():
         if arguments.output is None:
             print(f"# --- {name}\n{text}", end="")

@@ -40,7 +40,6 @@ _PRELOADED = "airflow_llm_provider.preloaded"
 _EDGE_EXECUTOR = "airflow.providers.edge3.executors.EdgeExecutor"
 _SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 _LEVELS = {"trace": "DEBUG", "debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
-_OLD_JAEGER, _OTLP = ":14268", ":4318"
 
 
 @dataclass(frozen=True)
@@ -494,10 +493,8 @@ def _traces(configuration: Configuration) -> Iterator[Variable]:
     tracing = configuration.observability.tracing
     if not tracing.enabled:
         return
-    endpoint, source = tracing.endpoint, "observability.tracing.endpoint"
-    if tracing.exporter == "jaeger" and _OLD_JAEGER in endpoint:
-        endpoint = endpoint.partition(_OLD_JAEGER)[0] + f"{_OTLP}/v1/traces"
-    yield Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", endpoint, "where spans are sent", source)
+    source, why = "observability.tracing.endpoint", "where spans are sent"
+    yield Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", tracing.spans_endpoint, why, source)
     why = "over HTTP; Airflow's own default is gRPC"
     yield Variable("OTEL_TRACES_EXPORTER", "otlp_proto_http", why, "observability.tracing.exporter")
     yield Variable(

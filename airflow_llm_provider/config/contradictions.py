@@ -50,7 +50,7 @@ def contradictions(configuration: Configuration) -> Iterator[Contradiction]:
     yield from _security(configuration)
     yield from _not_there(configuration, Configuration(), "")
     tracing = configuration.observability.tracing
-    if tracing.enabled and tracing.exporter == "jaeger" and ":14268" in tracing.endpoint:
+    if tracing.enabled and tracing.spans_endpoint != tracing.endpoint:
         yield Contradiction(
             "observability.tracing.endpoint",
             "port 14268 is Jaeger's old collector; spans go to its OTLP port, 4318",

@@ -7,13 +7,21 @@ The components do not read it; values for the official Apache Airflow chart and 
 from __future__ import annotations
 
 import re
-from typing import Literal
+from collections.abc import Mapping
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from typing_extensions import Self
 
-from airflow_llm_provider.config.section import OptionalText, Port, Section
+from airflow_llm_provider import __version__
+from airflow_llm_provider.config.section import Cpus, Port, Section, Size
 
 __all__ = ["GitSync", "Ingress", "Kubernetes", "PodResources", "Replicas"]
+
+_GIB = 1024**3
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+"""A name as Kubernetes has it: a label of DNS."""
 
 
 class PodResources(Section):
@@ -26,10 +34,18 @@ class PodResources(Section):
         memory_limit: Memory that it gets at most.
     """
 
-    cpu_request: str = "500m"
-    cpu_limit: str = "2000m"
-    memory_request: str = "1Gi"
-    memory_limit: str = "2Gi"
+    cpu_request: Cpus = 0.5
+    cpu_limit: Cpus = 2.0
+    memory_request: Size = _GIB // 2
+    memory_limit: Size = 2 * _GIB
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        # Kubernetes itself says so only when the pod is made.
+        for what in ("cpu", "memory"):
+            if getattr(self, f"{what}_request") > getattr(self, f"{what}_limit"):
+                raise ValueError(f"'{what}_request' is more than '{what}_limit'; change one of them")
+        return self
 
 
 class Replicas(Section):
@@ -49,6 +65,12 @@ class Replicas(Section):
     memory: int | None = Field(default=None, ge=1, le=100)
     resources: PodResources = PodResources()
 
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.least > self.most:
+            raise ValueError(f"'least' is {self.least}, more than 'most', {self.most}; change one of them")
+        return self
+
 
 class GitSync(Section):
     """Where workflow files come from: section ``kubernetes.git``.
@@ -61,11 +83,11 @@ class GitSync(Section):
         known_hosts: The host's keys, as lines of ssh's ``known_hosts``; without them an ssh host is believed.
     """
 
-    repository: OptionalText = None
+    repository: str | None = None
     branch: str = "main"
     folder: str = "dags"
-    secret: OptionalText = None
-    known_hosts: OptionalText = None
+    secret: str | None = None
+    known_hosts: str | None = None
 
     @property
     def by_ssh(self) -> bool:
@@ -81,12 +103,14 @@ class Ingress(Section):
         class_name: Which controller.
         namespace: Where the controller's pods are.
         cluster_issuer: Which issuer of cert-manager makes the certificate.
+        annotations: What else the controller is told; by default nginx takes requests of up to 16 MB, where its own limit is 1 MB.
     """
 
-    host: OptionalText = None
+    host: str | None = None
     class_name: str = "nginx"
-    namespace: str = "ingress-nginx"
+    namespace: Name = "ingress-nginx"
     cluster_issuer: str = "letsencrypt-prod"
+    annotations: Mapping[str, str] = Field(default={"nginx.ingress.kubernetes.io/proxy-body-size": "16m"})
 
 
 class Kubernetes(Section):
@@ -104,29 +128,42 @@ class Kubernetes(Section):
         workers: Celery's workers.
         schedulers: How many schedulers.
         triggerers: How many triggerers.
+        components: What each scheduler, DAG processor and triggerer, and the migration, ask for.
+        account_annotations: Annotations of the service accounts, such as the role of a cloud by which pods reach object storage.
         ingress: How people come in.
         git: Where workflow files come from.
         egress_ports: Ports that pods may reach besides those of the addresses in the file, such as that of a database which only
             a variable names.
+        dns_namespace: Where the pods are that know names; empty where something on each node does, such as NodeLocal DNSCache.
+        dns_ports: Their ports.
+        api_ports: Ports of the Kubernetes API, besides 443.
         prometheus_namespace: Where the Prometheus is that may read the numbers.
+        service_monitor: Labels by which the Prometheus Operator finds the ServiceMonitor that says where they are, such as
+            ``{release: prometheus}``; without any there is none.
     """
 
-    namespace: str = "llm-orchestrator"
+    namespace: Name = "llm-orchestrator"
     image: str = "llm-orchestrator"
-    tag: str = "0.1.0"
-    pull_secret: OptionalText = None
-    secret: str = "orchestrator-secrets"
-    secret_store: OptionalText = None
+    tag: str = __version__
+    pull_secret: str | None = None
+    secret: Name = "orchestrator-secrets"
+    secret_store: str | None = None
     autoscaler: Literal["hpa", "keda", "none"] = "hpa"
     api: Replicas = Replicas(least=3, most=10, cpu=70, memory=80)
     workers: Replicas = Replicas(
         least=5,
         most=20,
-        resources=PodResources(cpu_request="1000m", cpu_limit="4000m", memory_request="2Gi", memory_limit="8Gi"),
+        resources=PodResources(cpu_request=1.0, cpu_limit=4.0, memory_request=2 * _GIB, memory_limit=8 * _GIB),
     )
     schedulers: int = Field(default=2, ge=1)
     triggerers: int = Field(default=1, ge=1)
+    components: PodResources = PodResources(cpu_request=0.25)
+    account_annotations: Mapping[str, str] = Field(default_factory=dict)
     ingress: Ingress = Ingress()
     git: GitSync = GitSync()
     egress_ports: tuple[Port, ...] = ()
-    prometheus_namespace: str = "monitoring"
+    dns_namespace: Name | None = "kube-system"
+    dns_ports: tuple[Port, ...] = (53,)
+    api_ports: tuple[Port, ...] = (6443,)
+    prometheus_namespace: Name = "monitoring"
+    service_monitor: Mapping[str, str] = Field(default_factory=dict)

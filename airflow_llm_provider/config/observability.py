@@ -105,6 +105,12 @@ class Tracing(Section):
     endpoint: WebAddress = "http://localhost:4318/v1/traces"
     sample_rate: float = Field(default=1.0, ge=0, le=1)
 
+    @property
+    def spans_endpoint(self) -> str:
+        """Where spans are sent: ``endpoint``, or the OTLP address that an old one of Jaeger's stands for."""
+        host, old, _ = self.endpoint.partition(":14268")
+        return f"{host}:4318/v1/traces" if old and self.exporter == "jaeger" else self.endpoint
+
 
 class Observability(Section):
     """Section ``observability``.

@@ -34,11 +34,9 @@ from airflow_llm_provider.files.fields import may_be_absent, type_of
 from airflow_llm_provider.workflow.durations import DURATION_TEXT, PositiveDuration
 
 __all__ = [
-    "ABSENT_IF_EMPTY",
     "Cpus",
     "Duration",
     "FilePath",
-    "OptionalText",
     "Place",
     "Port",
     "QueueNames",
@@ -101,12 +99,6 @@ def _meanings(section: type[BaseModel]) -> Mapping[str, str]:
             found[name] += f" {line.strip()}"
     return found
 
-
-ABSENT_IF_EMPTY = BeforeValidator(lambda value: None if value == "" else value)
-"""Makes an empty text nothing; of a field of its own, :class:`Section` does that."""
-
-OptionalText = str | None
-"""A text, or nothing."""
 
 FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 """The path of a file or a folder; ``~`` is the user's home."""

@@ -6,13 +6,11 @@ The components do not read it; the files of the programs beside them are rendere
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Annotated
 
 from pydantic import Field, model_validator
 from typing_extensions import Self
 
-from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Port, Section
+from airflow_llm_provider.config.section import FilePath, Port, Section
 
 __all__ = ["LoadBalancer", "PostgresCluster", "Topology"]
 
@@ -25,6 +23,7 @@ class LoadBalancer(Section):
         http: Port for http.
         https: Port for https.
         stats: Port of the page that shows how the servers are.
+        stats_host: Address that this page listens on; nobody is asked for a password there.
         certificate: PEM file with certificate and key. Without it there is only http.
         max_connections: Connections at once.
     """
@@ -33,7 +32,8 @@ class LoadBalancer(Section):
     http: Port = 80
     https: Port = 443
     stats: Port = 9000
-    certificate: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    stats_host: str = "127.0.0.1"
+    certificate: FilePath | None = None
     max_connections: int = Field(default=4096, ge=1)
 
 
@@ -47,7 +47,10 @@ class PostgresCluster(Section):
         api_port: Port of Patroni, by which HAProxy finds the leader.
         etcd: Addresses of etcd, which knows who leads.
         network: Whose machines may replicate and log in: the database's own.
-        clients: Whose machines may log in, too: those of the components, or of the HAProxy between.
+        clients: Whose machines may log in, too, but as ``role`` to ``database`` only: those of the components, or of the HAProxy
+            between.
+        database: The database of the components, as in ``database.url``.
+        role: As whom they log in, as in ``database.url``.
         data_dir: Where PostgreSQL keeps its data.
         bin_dir: Where PostgreSQL's programs are; by default those on the path.
         ttl: Seconds after which a leader that is not heard of is replaced.
@@ -62,6 +65,8 @@ class PostgresCluster(Section):
     etcd: tuple[str, ...] = ()
     network: str = "10.0.2.0/24"
     clients: tuple[str, ...] = ("10.0.0.0/8",)
+    database: str = "orchestrator"
+    role: str = "orchestrator"
     data_dir: str = "/var/lib/postgresql/15/main"
     bin_dir: str | None = None
     ttl: int = Field(default=30, ge=15)

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random
+
 from airflow_llm_provider.errors import ConfigurationError
 from airflow_llm_provider.workflow.values import from_json, to_json
 
@@ -33,6 +35,13 @@ KEPT_SECONDS = 3600
 
 PREFIX = "llm-orchestrator:state:"
 """Begins the keys in Redis."""
+
+_PATIENCE = 30
+"""Seconds to wait for others who use the file."""
+
+
+def _is_locked(error: BaseException) -> bool:
+    return "locked" in str(error)
 
 
 class SharedState(Protocol):
@@ -94,8 +103,16 @@ class FileState:
         import sqlite3
 
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(self._path, timeout=30, isolation_level=None)) as database:
-            database.execute("PRAGMA journal_mode = WAL")
+        with contextlib.closing(sqlite3.connect(self._path, timeout=_PATIENCE, isolation_level=None)) as database:
+            # SQLite waits for its turn with all but this: of several that make the file at once, the first locks out the others.
+            for attempt in Retrying(
+                retry=retry_if_exception(_is_locked),
+                wait=wait_random(0, 0.05),
+                stop=stop_after_delay(_PATIENCE),
+                reraise=True,
+            ):
+                with attempt:
+                    database.execute("PRAGMA journal_mode = WAL")
             # A machine that goes down loses its last moments; that is not worth waiting for the disk with every call.
             database.execute("PRAGMA synchronous = OFF")
             database.execute("CREATE TABLE IF NOT EXISTS kept (key TEXT PRIMARY KEY, value TEXT, until REAL)")
@@ -128,15 +145,16 @@ class RedisState:
 
     Args:
         url: The server, a secret.
+        pool_size: Most connections to it.
 
     Raises:
         ConfigurationError: The client is not installed, or the URL is none.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, pool_size: int) -> None:
         from airflow_llm_provider.engine.cache import redis_client
 
-        self._redis = redis_client(url, pool_size=10)
+        self._redis = redis_client(url, pool_size=pool_size)
         # Calls of one process wait for each other here, and not for one that has to start again.
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
@@ -187,4 +205,4 @@ def open_state(settings: CacheSettings, folder: Path) -> SharedState:
         return FileState(folder / "state.sqlite")
     if settings.url is None:
         raise ConfigurationError("'cache.type: redis' needs 'cache.url'")
-    return RedisState(settings.url.get_secret_value())
+    return RedisState(settings.url.get_secret_value(), settings.pool_size)

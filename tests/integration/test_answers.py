@@ -181,7 +181,6 @@ def nothing_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("nothing_kept")
 @pytest.mark.parametrize("kind", ["memory", "redis"])
-@pytest.mark.shows("cache.type", "cache.url", "cache.ttl")
 async def test_an_answer_is_paid_once(kind: str, redis_url: str) -> None:
     chosen = CacheSettings(type="redis", url=redis_url) if kind == "redis" else CacheSettings()
     with SimulatorServer() as simulator:
@@ -229,7 +228,6 @@ async def test_the_answer_of_another_model_is_not_kept_as_that_of_the_first() ->
     assert result.outputs["said"] == ["small", "big"]
 
 
-@pytest.mark.shows("cache.pool_size")
 async def test_many_at_once_share_a_few_connections_to_redis(redis_url: str) -> None:
     kept = cache.RedisCache(redis_url, 3)
 

@@ -108,7 +108,10 @@ def _parts(configuration: Configuration) -> Iterator[str]:
     redirect = ""
     if balancer.certificate is not None:
         binds.append(f"    bind {balancer.host}:{balancer.https} ssl crt {balancer.certificate} alpn h2,http/1.1")
-        redirect = "    http-request redirect scheme https unless { ssl_fc }\n"
+        port = "" if balancer.https == 443 else f":{balancer.https}"
+        # 308, for after a 302 a POST would come as a GET. Only the port of the Host header is another one.
+        place = f"https://%[req.hdr(host),field(1,:)]{port}%[pathq]"
+        redirect = f"    http-request redirect code 308 location {place} unless {{ ssl_fc }}\n"
     yield _FRONT.format(binds="\n".join(binds), redirect=redirect, path=server.path)
     # The servers' own certificates are for their names; between these machines only the encryption counts.
     options = " ssl verify none" if server.tls.enabled else ""
@@ -136,7 +139,7 @@ def _parts(configuration: Configuration) -> Iterator[str]:
         options=options,
         servers="\n".join(tasks),
     )
-    yield _STATS.format(host=balancer.host, port=balancer.stats)
+    yield _STATS.format(host=balancer.stats_host, port=balancer.stats)
     cluster = configuration.topology.postgres
     if cluster.nodes:
         servers = [

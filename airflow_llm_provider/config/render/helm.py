@@ -6,7 +6,6 @@ What the chart has not is in :mod:`.manifests`, and what is secret in :mod:`.sec
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -15,25 +14,23 @@ from airflow_llm_provider.config.airflow_settings import Setting, settings_of
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.kubernetes import GitSync, PodResources, Replicas
 from airflow_llm_provider.config.render import Source
+from airflow_llm_provider.config.render.cluster import refuse_what_cannot_run
 from airflow_llm_provider.config.render.manifests import (
     ACCOUNT,
     API_SERVER_ACCOUNT,
     CONFIG_MAP,
     SCHEDULER_ACCOUNT,
     STEP,
+    has_statsd,
     manifests,
     runs_pods,
 )
-from airflow_llm_provider.config.render.secrets import password_secret, variables_from_secrets
+from airflow_llm_provider.config.render.secrets import password_secret, secret_with, variables_from_secrets
 
-__all__ = ["PLACEHOLDERS", "files"]
+__all__ = ["AIRFLOW_VERSION", "files"]
 
-PLACEHOLDERS = {
-    "DATABASE_URL": "postgresql://user@database/orchestrator",
-    "REDIS_URL": "redis://cache:6379/0",
-    "JWT_SECRET": "p" * 64,
-}
-"""Variables that stand for what only the cluster knows, while values are made."""
+AIRFLOW_VERSION = "3.3.2"
+"""Of the image, by which the chart decides what it starts."""
 
 _HOME = "/opt/airflow"
 _CONFIG = "/etc/llm-orchestrator"
@@ -46,6 +43,7 @@ _POD_SECURITY = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 _CONTAINER_SECURITY = {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}
+_READ_ONLY = {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": True}
 _BESIDE = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}}
 """Of the small programs beside Airflow. An autoscaler measures no pod with a container that asks for nothing."""
 
@@ -66,7 +64,6 @@ _EXCUSES = (
 _OF_THE_CHART = {
     ("core", "executor"), ("core", "dags_folder"), ("api", "host"), ("api", "port"),
     ("api", "ssl_cert"), ("api", "ssl_key"), ("logging", "base_log_folder"), ("dag_processor", "dag_bundle_storage_path"),
-    ("database", "sql_alchemy_pool_size"), ("database", "sql_alchemy_max_overflow"),
 }  # fmt: skip
 """Options that follow from the chart's own values, or from where things are in a pod."""
 
@@ -76,7 +73,11 @@ def files(source: Source) -> dict[str, str]:
 
     Args:
         source: What ``orchestrator.yaml`` says.
+
+    Raises:
+        ConfigurationError: A cluster cannot run it, or a file would hold a secret.
     """
+    refuse_what_cannot_run(source.configuration)
     head = "# Made from orchestrator.yaml: llm-orchestrator config render helm\n"
     made = {"values.yaml": _values(source), **{f"manifests/{name}": it for name, it in manifests(source).items()}}
     return {name: head + _yaml(content) for name, content in made.items()}
@@ -141,11 +142,12 @@ def _variables(configuration: Configuration) -> dict[str, str]:
 
 def _values(source: Source) -> dict[str, Any]:
     configuration = source.configuration
-    cluster, metrics = configuration.kubernetes, configuration.observability.metrics
+    cluster = configuration.kubernetes
     secret, with_celery = cluster.secret, "celery" in configuration.executor
+    components = _resources(cluster.components)
     [executor] = [item.value for item in settings_of(configuration) if item.variable == "AIRFLOW__CORE__EXECUTOR"]
     return {
-        "airflowVersion": "3.3.2",
+        "airflowVersion": AIRFLOW_VERSION,
         "defaultAirflowRepository": cluster.image,
         "defaultAirflowTag": cluster.tag,
         **({"imagePullSecrets": [{"name": cluster.pull_secret}]} if cluster.pull_secret else {}),
@@ -177,9 +179,9 @@ def _values(source: Source) -> dict[str, Any]:
                 else {}
             ),
         },
-        "fernetKeySecretName": secret,
-        "jwtSecretName": secret,
-        "apiSecretKeySecretName": secret,
+        "fernetKeySecretName": secret_with(source, "fernet-key"),
+        "jwtSecretName": secret_with(source, "jwt-secret"),
+        "apiSecretKeySecretName": secret_with(source, "api-secret-key"),
         # Rights and policies are in the manifests, each as small as it can be.
         "rbac": {"create": False},
         "networkPolicies": {"enabled": False},
@@ -189,19 +191,31 @@ def _values(source: Source) -> dict[str, Any]:
         "pgbouncer": {"enabled": False},
         # The user and its password are in a Secret.
         "createUserJob": {"enabled": False},
-        "migrateDatabaseJob": {"enabled": configuration.database.migrations.auto_run, **_NO_RIGHTS},
+        "migrateDatabaseJob": {
+            "enabled": configuration.database.migrations.auto_run,
+            "resources": components,
+            **_NO_RIGHTS,
+        },
         "apiServer": _api_server(configuration),
         "scheduler": {
             "replicas": cluster.schedulers,
             "serviceAccount": {"create": False, "name": SCHEDULER_ACCOUNT if runs_pods(configuration) else ACCOUNT},
             "podDisruptionBudget": _budget(cluster.schedulers),
+            "resources": components,
             "logGroomerSidecar": _NO_GROOMER,
         },
-        "dagProcessor": {"enabled": True, "replicas": 1, "logGroomerSidecar": _NO_GROOMER, **_NO_RIGHTS},
+        "dagProcessor": {
+            "enabled": True,
+            "replicas": 1,
+            "resources": components,
+            "logGroomerSidecar": _NO_GROOMER,
+            **_NO_RIGHTS,
+        },
         "triggerer": {
             "replicas": cluster.triggerers,
             "persistence": {"enabled": False},
             "podDisruptionBudget": _budget(cluster.triggerers),
+            "resources": components,
             "logGroomerSidecar": _NO_GROOMER,
             **_NO_RIGHTS,
         },
@@ -209,9 +223,12 @@ def _values(source: Source) -> dict[str, Any]:
         "workers": _workers(configuration),
         "ingress": _ingress(configuration),
         "statsd": {
-            "enabled": metrics.enabled and not metrics.statsd,
+            "enabled": has_statsd(configuration),
             "resources": _BESIDE,
-            "securityContexts": {"container": _CONTAINER_SECURITY},
+            "securityContexts": {
+                "pod": {**_POD_SECURITY, "runAsUser": 65534, "runAsGroup": 65534},
+                "container": _READ_ONLY,
+            },
             **_NO_RIGHTS,
         },
         "logs": {"persistence": {"enabled": False}},
@@ -229,19 +246,10 @@ def _api_server(configuration: Configuration) -> dict[str, Any]:
         "hpa": _hpa(cluster.api),
         "resources": _resources(cluster.api.resources),
         "serviceAccount": {"create": False, "name": API_SERVER_ACCOUNT if runs_pods(configuration) else ACCOUNT},
-        "podDisruptionBudget": _budget(cluster.api.least),
+        "podDisruptionBudget": _budget(cluster.api.most),
         "args": ["bash", "-c", f"exec airflow api-server{' --proxy-headers' * proxied}"],
-        # One server for pages and tasks: more connections than its 40 threads keep it from stopping.
-        "env": [
-            {"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_SIZE", "value": "20"},
-            {"name": "AIRFLOW__DATABASE__SQL_ALCHEMY_MAX_OVERFLOW", "value": "40"},
-            # No policy lets anybody but the ingress and Airflow itself to this server.
-            *(
-                [{"name": "FORWARDED_ALLOW_IPS", "value": "*"}]
-                if proxied and not configuration.server.behind_proxy
-                else []
-            ),
-        ],
+        # No policy lets anybody but the ingress and Airflow itself to this server.
+        "env": [{"name": "FORWARDED_ALLOW_IPS", "value": "*"}] * (proxied and not configuration.server.behind_proxy),
         # Airflow opens the file to write, and a Secret cannot be written to.
         "extraInitContainers": [
             {
@@ -249,6 +257,7 @@ def _api_server(configuration: Configuration) -> dict[str, Any]:
                 "image": f"{cluster.image}:{cluster.tag}",
                 "command": ["cp", "/admin/passwords.json", "/passwords/passwords.json"],
                 "resources": _BESIDE,
+                "securityContext": _READ_ONLY,
                 "volumeMounts": [admin, passwords],
             }
         ],
@@ -273,10 +282,9 @@ def _step_pod(source: Source) -> dict[str, Any]:
     secrets = [
         {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": entry}}}
         for variable, (name, entry) in variables_from_secrets(source).items()
-        if not variable.startswith("AIRFLOW__")
+        if not variable.startswith("AIRFLOW__DATABASE__")
     ]
     plain = [{"name": name, "value": value} for name, value in sorted(_variables(configuration).items())]
-    container = {**_CONTAINER_SECURITY, "readOnlyRootFilesystem": True}
     base = {
         "name": "base",
         "image": f"{cluster.image}:{cluster.tag}",
@@ -288,8 +296,8 @@ def _step_pod(source: Source) -> dict[str, Any]:
             *plain,
             *secrets,
         ],
-        "resources": _resources(cluster.workers.resources),
-        "securityContext": container,
+        "resources": _of_work(configuration),
+        "securityContext": _READ_ONLY,
         "volumeMounts": [
             {"name": "config", "mountPath": f"{_HOME}/airflow.cfg", "subPath": "airflow.cfg", "readOnly": True},
             {"name": "logs", "mountPath": f"{_HOME}/logs"},
@@ -318,7 +326,7 @@ def _step_pod(source: Source) -> dict[str, Any]:
     if cluster.pull_secret:
         spec["imagePullSecrets"] = [{"name": cluster.pull_secret}]
     if git.repository:
-        spec["initContainers"] = [_fetches_once(git, container)]
+        spec["initContainers"] = [_fetches_once(git)]
         volumes.append({"name": "dags", "emptyDir": {}})
         if git.secret and git.by_ssh:
             volumes.append({"name": "git-key", "secret": {"secretName": git.secret, "defaultMode": 0o440}})
@@ -337,7 +345,7 @@ def _step_pod(source: Source) -> dict[str, Any]:
     }
 
 
-def _fetches_once(git: GitSync, security: Mapping[str, Any]) -> dict[str, Any]:
+def _fetches_once(git: GitSync) -> dict[str, Any]:
     """Give the container that brings the workflow files before the step begins; its options are git-sync's own (version 4)."""
     options = {
         "REPO": git.repository,
@@ -366,16 +374,37 @@ def _fetches_once(git: GitSync, security: Mapping[str, Any]) -> dict[str, Any]:
         "imagePullPolicy": "IfNotPresent",
         "env": [*({"name": f"GITSYNC_{name}", "value": value} for name, value in options.items()), *env],
         "resources": _BESIDE,
-        "securityContext": {**security, "runAsUser": 65533},
+        "securityContext": {**_READ_ONLY, "runAsUser": 65533},
         "volumeMounts": mounts,
     }
 
 
-def _resources(resources: PodResources) -> dict[str, Any]:
+def _resources(resources: PodResources) -> dict[str, dict[str, Any]]:
+    """Give resources as Kubernetes' quantities."""
+    written = resources.model_dump(mode="json")
     return {
-        "requests": {"cpu": resources.cpu_request, "memory": resources.memory_request},
-        "limits": {"cpu": resources.cpu_limit, "memory": resources.memory_limit},
+        f"{what}s": {
+            "cpu": f"{getattr(resources, f'cpu_{what}') * 1000:g}m",
+            "memory": written[f"memory_{what}"],
+        }
+        for what in ("request", "limit")
     }
+
+
+def _of_work(configuration: Configuration) -> dict[str, Any]:
+    """Give the resources of workers and steps, which the section ``execution.resources`` limits too."""
+    said, resources = configuration.execution.resources, configuration.kubernetes.workers.resources
+    most = {name: value for name in ("cpu_limit", "memory_limit") if (value := getattr(said, name)) is not None}
+    # What is promised is no more than what is allowed.
+    least = {
+        request: min(getattr(resources, request), most[limit])
+        for request, limit in (("cpu_request", "cpu_limit"), ("memory_request", "memory_limit"))
+        if limit in most
+    }
+    made = _resources(resources.model_copy(update={**least, **most}))
+    if said.gpu_limit:
+        made["limits"]["nvidia.com/gpu"] = said.gpu_limit
+    return made
 
 
 def _metric(name: str, percent: int) -> dict[str, Any]:
@@ -401,10 +430,11 @@ def _budget(replicas: int) -> dict[str, Any]:
 
 def _workers(configuration: Configuration) -> dict[str, Any]:
     cluster, workers = configuration.kubernetes, configuration.kubernetes.workers
-    pods = {"resources": _resources(workers.resources), **_NO_RIGHTS}
+    pods = {"resources": _of_work(configuration), **_NO_RIGHTS}
     if "celery" not in configuration.executor:
         return {"kubernetes": pods}
     celery = {
+        "queue": ",".join(configuration.execution.queue.names),
         "replicas": workers.least,
         "hpa": {**_hpa(workers), "enabled": cluster.autoscaler == "hpa" and workers.most > workers.least},
         "keda": {
@@ -415,7 +445,7 @@ def _workers(configuration: Configuration) -> dict[str, Any]:
         },
         "persistence": {"enabled": False},
         "logGroomerSidecar": _NO_GROOMER,
-        "podDisruptionBudget": _budget(workers.least),
+        "podDisruptionBudget": _budget(workers.most),
         # A worker that is asked to end finishes what it has begun.
         "terminationGracePeriodSeconds": 600,
         **pods,
@@ -432,7 +462,7 @@ def _ingress(configuration: Configuration) -> dict[str, Any]:
         "apiServer": {
             "enabled": True,
             "ingressClassName": ingress.class_name,
-            "annotations": {"cert-manager.io/cluster-issuer": ingress.cluster_issuer},
+            "annotations": {"cert-manager.io/cluster-issuer": ingress.cluster_issuer, **ingress.annotations},
             "hosts": [host],
         }
     }

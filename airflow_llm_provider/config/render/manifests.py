@@ -12,11 +12,21 @@ from urllib.parse import unquote, urlsplit
 
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.render import Source
+from airflow_llm_provider.config.render.hidden import password_in
 from airflow_llm_provider.config.render.secrets import entries
 from airflow_llm_provider.config.secrets import leaves_of, secrets_of
 from airflow_llm_provider.errors import ConfigurationError
 
-__all__ = ["ACCOUNT", "API_SERVER_ACCOUNT", "CONFIG_MAP", "SCHEDULER_ACCOUNT", "STEP", "manifests", "runs_pods"]
+__all__ = [
+    "ACCOUNT",
+    "API_SERVER_ACCOUNT",
+    "CONFIG_MAP",
+    "SCHEDULER_ACCOUNT",
+    "STEP",
+    "has_statsd",
+    "manifests",
+    "runs_pods",
+]
 
 CONFIG_MAP = "orchestrator-config"
 """What holds ``orchestrator.yaml``. It is no value of the chart, which would take ``{{ }}`` in it for its own."""
@@ -64,8 +74,7 @@ def manifests(source: Source) -> dict[str, Any]:
             "metadata": {
                 "name": configuration.kubernetes.namespace,
                 "labels": {
-                    "pod-security.kubernetes.io/warn": "restricted",
-                    "pod-security.kubernetes.io/enforce": "baseline",
+                    "pod-security.kubernetes.io/enforce": "restricted",
                 },
             },
         },
@@ -78,6 +87,17 @@ def manifests(source: Source) -> dict[str, Any]:
         },
         "network-policies.yaml": list(_policies(configuration)),
     }
+    monitor = configuration.kubernetes.service_monitor
+    if monitor:
+        made["service-monitor.yaml"] = {
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "ServiceMonitor",
+            "metadata": {"name": "orchestrator", **place, "labels": dict(monitor)},
+            "spec": {
+                "selector": _component("statsd"),
+                "endpoints": [{"port": "statsd-scrape", "interval": "30s"}],
+            },
+        }
     store = configuration.kubernetes.secret_store
     if store is not None:
         made["external-secrets.yaml"] = [
@@ -89,7 +109,7 @@ def manifests(source: Source) -> dict[str, Any]:
                     "refreshInterval": "1h",
                     "secretStoreRef": {"name": store, "kind": "ClusterSecretStore"},
                     "target": {"name": name},
-                    "data": [{"secretKey": entry, "remoteRef": {"key": f"{name}/{entry}"}} for entry in held],
+                    "data": [{"secretKey": entry, "remoteRef": {"key": name, "property": entry}} for entry in held],
                 },
             }
             for name, held in entries(source).items()
@@ -106,8 +126,7 @@ def _without_secrets(source: Source) -> str:
         )
     told = {*source.variables.values()}
     for secret in secrets_of(source.configuration):
-        # Of an address, the password is what nobody may see.
-        hidden = urlsplit(secret).password or "" if "://" in secret else secret
+        hidden = password_in(secret)
         found = re.search(rf"(?<!\w){re.escape(hidden)}(?!\w)", source.text)
         if hidden and found and not {hidden, unquote(hidden)} & told:
             line = source.text[: found.start()].count("\n") + 1
@@ -123,14 +142,21 @@ def runs_pods(configuration: Configuration) -> bool:
     return "kubernetes" in configuration.executor
 
 
+def has_statsd(configuration: Configuration) -> bool:
+    """Tell whether the chart's own StatsD has the numbers."""
+    metrics = configuration.observability.metrics
+    return metrics.enabled and not metrics.statsd
+
+
 def _rights(configuration: Configuration) -> Iterator[dict[str, Any]]:
     place = {"namespace": configuration.kubernetes.namespace}
+    annotations = dict(configuration.kubernetes.account_annotations)
 
     def account(name: str, *, token: bool) -> dict[str, Any]:
         return {
             "apiVersion": "v1",
             "kind": "ServiceAccount",
-            "metadata": {"name": name, **place},
+            "metadata": {"name": name, **place, **({"annotations": annotations} if annotations else {})},
             "automountServiceAccountToken": token,
         }
 
@@ -161,7 +187,7 @@ def _policies(configuration: Configuration) -> Iterator[dict[str, Any]]:
     """Nobody comes in and nobody goes out, but by what is said here of each component."""
     cluster, metrics = configuration.kubernetes, configuration.observability.metrics
     ingress, prometheus = _namespace(cluster.ingress.namespace), _namespace(cluster.prometheus_namespace)
-    statsd = metrics.enabled and not metrics.statsd
+    statsd = has_statsd(configuration)
 
     def policy(name: str, pods: dict[str, Any], **rules: Any) -> dict[str, Any]:
         return {
@@ -182,8 +208,10 @@ def _policies(configuration: Configuration) -> Iterator[dict[str, Any]]:
         return {"to": [{"podSelector": _component(name)}], "ports": [{"protocol": protocol, "port": port}]}
 
     yield policy("default-deny", {}, policyTypes=["Ingress", "Egress"])
-    dns = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
-    yield policy("names", {}, policyTypes=["Egress"], egress=[{"to": [_namespace("kube-system")], "ports": dns}])
+    dns = [{"protocol": protocol, "port": port} for port in cluster.dns_ports for protocol in ("UDP", "TCP")]
+    # What is on each node is in no namespace that a policy could name.
+    where = {"to": [_namespace(cluster.dns_namespace)]} if cluster.dns_namespace else {}
+    yield policy("names", {}, policyTypes=["Egress"], egress=[{**where, "ports": dns}])
     # Work reports to the API server, and people come by the ingress; the API server fetches the logs of what still runs.
     within = {"podSelector": _component(*_WORK)}
     yield into("api-server", *([ingress] if cluster.ingress.host else []), within, port=8080)
@@ -201,8 +229,8 @@ def _policies(configuration: Configuration) -> Iterator[dict[str, Any]]:
     # A policy knows addresses and no names, and those of models and stores are not known: the ports are what can be said.
     yield out_of("outside", *_AIRFLOW, _MIGRATION, rules=[{"ports": ports}])
     if runs_pods(configuration):
-        kubernetes_api = [{"ports": [{"protocol": "TCP", "port": 6443}]}]
-        yield out_of("kubernetes", "scheduler", "api-server", rules=kubernetes_api)
+        kubernetes_api = [{"protocol": "TCP", "port": port} for port in cluster.api_ports]
+        yield out_of("kubernetes", "scheduler", "api-server", rules=[{"ports": kubernetes_api}])
     if cluster.ingress.host:
         # The pod by which cert-manager proves that the name is ours.
         solver = {"matchLabels": {"acme.cert-manager.io/http01-solver": "true"}}
@@ -224,14 +252,16 @@ def _component(*names: str) -> dict[str, Any]:
 
 def _ports_outside(configuration: Configuration) -> list[int]:
     """Give the ports of all addresses that the file names, and https, by which models are called."""
-    found = {443, *configuration.kubernetes.egress_ports}
-    for section in type(configuration).model_fields:
-        if section not in _NOT_OUTSIDE:
-            found |= {port for text in _texts(getattr(configuration, section)) if (port := _port(text))}
+    sections = {*type(configuration).model_fields} - _NOT_OUTSIDE
+    texts = {text for section in sections for text in _texts(getattr(configuration, section))}
+    tracing, git = configuration.observability.tracing, configuration.kubernetes.git
+    texts = texts - {tracing.endpoint} | {tracing.spans_endpoint}
+    found = {443, *configuration.kubernetes.egress_ports, *(port for text in texts if (port := _port(text)))}
     if configuration.smtp.host:
         found.add(configuration.smtp.port_or_default)
-    if configuration.kubernetes.git.by_ssh:
-        found.add(_port(configuration.kubernetes.git.repository or "") or 22)
+    if git.repository:
+        # What is no URL, such as git@host:path, is ssh.
+        found.add(_port(git.repository) or 22)
     return sorted(found)
 
 
@@ -246,8 +276,7 @@ def _port(text: str) -> int | None:
     if scheme is None:
         return None
     try:
-        # Jaeger's old port stands for its OTLP one, as in the settings.
-        address = urlsplit(text.replace(":14268", ":4318"))
+        address = urlsplit(text)
         return None if address.hostname in ("localhost", "127.0.0.1", "::1") else address.port or _PORTS.get(scheme[1])
     except ValueError:
         return None

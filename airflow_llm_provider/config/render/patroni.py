@@ -16,8 +16,9 @@ __all__ = ["files"]
 def files(source: Source) -> dict[str, str]:
     """Give ``NAME.yaml`` for each machine.
 
-    The passwords are left to the variables that Patroni reads: ``PATRONI_SUPERUSER_PASSWORD``, ``PATRONI_REPLICATION_PASSWORD``
-    and ``PATRONI_REWIND_PASSWORD``.
+    The passwords are left to the variables that Patroni reads: ``PATRONI_SUPERUSER_PASSWORD``, ``PATRONI_REPLICATION_PASSWORD``,
+    ``PATRONI_REWIND_PASSWORD``, and ``PATRONI_RESTAPI_USERNAME`` and ``PATRONI_RESTAPI_PASSWORD``, without which whoever reaches
+    its API may restart the database.
 
     Raises:
         ConfigurationError: No machine, or no etcd, is named.
@@ -90,5 +91,7 @@ def _access(configuration: Configuration) -> list[str]:
         # Who is postgres on the machine is postgres in the database.
         "local all all peer",
         f"host replication replicator {cluster.network} scram-sha-256",
-        *(f"host all all {network} scram-sha-256" for network in (cluster.network, *cluster.clients)),
+        f"host all all {cluster.network} scram-sha-256",
+        # From elsewhere nobody is more than the components are.
+        *(f"host {cluster.database} {cluster.role} {network} scram-sha-256" for network in cluster.clients),
     ]

@@ -162,7 +162,8 @@ def machine(system: System, role: str, number: int) -> None:
     "server.behind_proxy", "server.base_url", "server.execution_url", "execution.executor.type", "execution.queue.url",
     "storage.results", "storage.results_above", "storage.s3", "observability.logging.tasks", "topology.api_servers",
     "security.authentication.jwt_secret", "security.authentication.admin_password", "topology.load_balancer.http",
-    "fault_tolerance.checkpoint.interval", "workflows.folder", "home", "observability.metrics.statsd",
+    "fault_tolerance.checkpoint.interval", "workflows.folder", "database.migrations.auto_run", "home",
+    "observability.metrics.statsd",
     "observability.tracing.enabled", "observability.tracing.endpoint", "observability.tracing.exporter",
     "observability.tracing.sample_rate",
 )  # fmt: skip

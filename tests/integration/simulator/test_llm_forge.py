@@ -93,8 +93,6 @@ async def test_a_token_is_sent_and_not_told(server: SimulatorServer) -> None:
 @pytest.mark.shows(
     "integrations.llm_forge.endpoint",
     "integrations.llm_forge.timeout",
-    "fault_tolerance.retry.default_max_interval",
-    "fault_tolerance.circuit_breaker.enabled",
 )
 async def test_the_settings_of_the_service(tmp_path: Path) -> None:
     rules = [Rule.model_validate({"match": "slow", "delay": 5})]
@@ -103,12 +101,10 @@ async def test_the_settings_of_the_service(tmp_path: Path) -> None:
         config.write_text(f"""
 integrations: {{llm_forge: {{endpoint: "{server.base_url}", timeout: 300ms}}}}
 fault_tolerance:
-  retry: {{default_max_interval: 50ms}}
   circuit_breaker: {{enabled: false}}
 home: {tmp_path}
 """)
         settings = load_settings(config)
-        assert settings.retry.delay(9) == 0.05
         async with Runtime(settings=settings) as runtime:
             client = runtime.chat("llm-forge")
             assert (await client.chat(ChatRequest("m", (Message("user", "quick"),)))).text

@@ -620,7 +620,7 @@ def test_the_examples_of_the_docs_are_right(tmp_path: Path, page: str) -> None:
 def test_numbers_are_asked_of_the_chart() -> None:
     def statsd(*, enabled: bool) -> Any:
         said = {"observability": {"metrics": {"enabled": enabled}}, "cache": {"type": "redis", "url": "redis://h"}}
-        said["database"] = {"url": "postgresql://h/d"}
+        said |= {"database": {"url": "postgresql://h/d"}, "server": {"mode": "api"}}
         source = Source(Configuration.model_validate(said), "", {}, ())
         return yaml.safe_load(render("helm", source)["values.yaml"])["statsd"]["enabled"]
 

@@ -24,13 +24,6 @@ def test_without_a_file_the_defaults_hold(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("by_variable", [True, False])
-@pytest.mark.shows(
-    "execution.executor.task_timeout",
-    "integrations.llm_forge.api_keys",
-    "fault_tolerance.retry.default_max_attempts",
-    "fault_tolerance.retry.default_backoff_multiplier",
-    "fault_tolerance.retry.default_initial_interval",
-)
 def test_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by_variable: bool) -> None:
     monkeypatch.setenv("TEST_KEY", "sk-12345")
     monkeypatch.delenv("TEST_UNSET", raising=False)

@@ -7,8 +7,10 @@ import contextlib
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,6 @@ def ending(state: dict[str, Any], now: float, *, well: bool) -> dict[str, Any]:
     return traffic._ending(BREAKER, well=well)(state, now)[0]
 
 
-@pytest.mark.shows("fault_tolerance.circuit_breaker.failure_threshold", "fault_tolerance.circuit_breaker.timeout")
 def test_the_circuit_opens_half_opens_and_closes() -> None:
     state: dict[str, Any] = {}
     for now in (0, 1):
@@ -236,6 +237,23 @@ async def test_one_limit_for_two(settings: CacheSettings, tmp_path: Path) -> Non
         await asyncio.gather(*(call(one) for one in (first, second) for _ in range(40)))
     # 60 at once, and 9 a second.
     assert time.monotonic() - began >= 20 / 9 - 0.05
+
+
+def test_of_many_that_make_the_file_at_once_each_is_counted(tmp_path: Path) -> None:
+    threads, rounds = 8, 25
+    ready = threading.Barrier(threads)
+
+    def add_one(number: int) -> None:
+        state = open_state(CacheSettings(), tmp_path / str(number))
+        ready.wait()
+        asyncio.run(state.change("calls", lambda before, now: ({"made": before.get("made", 0) + 1}, None)))
+
+    with ThreadPoolExecutor(threads) as pool:
+        for number in range(rounds):
+            # Those of one round make one file; an error of any is raised here.
+            list(pool.map(add_one, [number] * threads))
+    made = [asyncio.run(open_state(CacheSettings(), tmp_path / str(number)).all("calls")) for number in range(rounds)]
+    assert made == [{"calls": {"made": threads}}] * rounds
 
 
 async def test_state_that_cannot_be_kept_stops_nothing(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -8,20 +8,22 @@ import shutil
 import subprocess
 from configparser import ConfigParser
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import kubernetes_validate
 import pytest
 import yaml
 from jsonschema import Draft7Validator
+from pydantic import ValidationError
 from yamllint import linter
 from yamllint.config import YamlLintConfig
 
+from airflow_llm_provider import __version__
 from airflow_llm_provider.cli import main
 from airflow_llm_provider.config.configuration import Configuration
-from airflow_llm_provider.config.reading import read_configuration
 from airflow_llm_provider.config.render import Source, render
-from airflow_llm_provider.config.render.helm import PLACEHOLDERS
+from airflow_llm_provider.config.render.helm import AIRFLOW_VERSION
+from airflow_llm_provider.errors import ConfigurationError
 from dag_factory.pods import pod_override
 from tests.conftest import REPOSITORY
 
@@ -129,9 +131,8 @@ def unknown(made: Any, known: Any, prefix: str = "") -> Any:
 def test_kubernetes_takes_the_manifests(folder: Path, version: str) -> None:
     for path in sorted((folder / "manifests").glob("*.yaml")):
         for document in yaml.safe_load_all(path.read_text(encoding="utf-8")):
-            if document["kind"] == "ExternalSecret":
-                # It is External Secrets' own kind, which no schema here knows.
-                assert document["spec"]["data"]
+            if document["kind"] in ("ExternalSecret", "ServiceMonitor"):
+                # These are kinds of others, which no schema here knows.
                 continue
             kubernetes_validate.validate(document, version, strict=True)
 
@@ -334,101 +335,172 @@ def test_the_file_and_its_options_pass_the_charts_own_templates(tmp_path: Path) 
     assert yaml.safe_load(made["manifests/config.yaml"])["data"] == {"orchestrator.yaml": "# the file"}
 
 
+CANNOT_RUN: list[tuple[str, dict[str, Any]]] = [
+    ("database.url", {"database": {}}),
+    ("execution.executor.type", {"server": {"mode": "standalone"}}),
+    ("execution.executor.type", {"execution": {"executor": {"type": "local"}}}),
+    ("execution.queue.url", {"cache": {}}),
+    ("execution.queue.url", {"execution": {"queue": {"url": "kafka://h"}}}),
+    ("server.mode", {"server": {"mode": "edge-worker"}, "edge": {"api_url": "https://h"}}),
+    ("server.tls.enabled", {"server": {"mode": "api", "tls": {"enabled": True, "cert_file": "c", "key_file": "k"}}}),
+    ("server.port.http", {"server": {"mode": "api", "port": {"http": 80}}}),
+    ("kubernetes.api.least", {"kubernetes": {"api": {"least": 0}}}),
+    ("kubernetes.workers.least", {"kubernetes": {"workers": {"least": 0}}}),
+    ("kubernetes.service_monitor", {"kubernetes": {"service_monitor": {"release": "prometheus"}}}),
+]
+
+
+@pytest.mark.parametrize(("key", "sections"), CANNOT_RUN)
+def test_what_a_cluster_cannot_run_is_refused(key: str, sections: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        render("helm", source(**sections))
+    assert f"'{key}': " in str(refused.value)
+
+
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("section", "message"),
     [
-        ("database: {url: 'postgresql://user:p%40ss@h/d'}", "line 2 of the file holds a secret"),
-        ("integrations: {llm_forge: {api_keys: {openai: sk-literal}}}", "line 2 of the file holds a secret"),
-        ("security: {authentication: {jwt_secret_file: FILE}}", "jwt: no pod has this; write ${VARIABLE}"),
+        ({"workers": {"least": 5, "most": 2}}, "'least' is 5, more than 'most', 2"),
+        ({"api": {"resources": {"cpu_limit": "lots"}}}, "cpu_limit"),
+        ({"api": {"resources": {"memory_limit": "2 apples"}}}, "is no size"),
+        ({"components": {"cpu_request": 4, "cpu_limit": 1}}, "'cpu_request' is more than 'cpu_limit'"),
+        ({"namespace": "Team_A"}, "namespace"),
     ],
 )
-def test_a_secret_gets_into_no_config_map(
-    tmp_path: Path, line: str, message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "jwt").write_text("s" * 64)
-    path = tmp_path / "orchestrator.yaml"
-    path.write_text(f"server: {{mode: api}}\n{line.replace('FILE', str(tmp_path / 'jwt'))}\n")
-    assert main(["config", "render", "helm", "--config", str(path), "--output", str(tmp_path / "out")]) != 0
-    told = capsys.readouterr().err
-    assert message in told
-    assert "sk-literal" not in told
-    assert not (tmp_path / "out").exists()
+def test_what_kubernetes_would_refuse_is_told_before(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Configuration.model_validate({"kubernetes": section})
 
 
-class TestSecrets:
-    """``config render secrets``."""
+def values_of(**sections: Any) -> dict[str, Any]:
+    made: dict[str, Any] = yaml.safe_load(render("helm", source(**sections))["values.yaml"])
+    return made
 
-    FILE = """
-server: {mode: api}
-database: {type: postgresql, url: "${DATABASE_URL}"}
-cache: {type: redis, url: "${REDIS_URL}"}
-execution: {executor: {type: celery}}
-integrations: {llm_forge: {api_keys: {openai: "${OPENAI_API_KEY}"}}}  # not ${THIS}
-storage: {results: "s3://results/", s3: {access_key_id: "${KEY:-minio}", secret_access_key: "${SECRET}"}}
-kubernetes: {autoscaler: keda, git: {repository: "https://git.example.com/a.git", secret: git-credentials}}
-"""
-    GIVEN: ClassVar[dict[str, str]] = {
-        "DATABASE_URL": "postgresql://user:word@database/orchestrator",
-        "REDIS_URL": "redis://:word@cache:6379/0",
-        "OPENAI_API_KEY": "sk-1",
-        "SECRET": "miniominio",
-        "GIT_USERNAME": "reader",
-        "GIT_PASSWORD": "word",
+
+@pytest.mark.shows(
+    "execution.queue.names",
+    "execution.resources.cpu_limit",
+    "execution.resources.gpu_limit",
+    "database.pool.max_connections",
+)
+def test_what_holds_elsewhere_holds_here() -> None:
+    made = values_of(
+        database={
+            "url": "postgresql://user@database/orchestrator",
+            "pool": {"max_connections": 90, "min_connections": 50},
+        },
+        execution={
+            "queue": {"names": ["default", "slow"]},
+            "resources": {"cpu_limit": 0.5, "memory_limit": "1Gi", "gpu_limit": 1},
+        },
+    )
+    workers = made["workers"]["celery"]
+    assert workers["queue"] == "default,slow"
+    assert workers["resources"] == {
+        "requests": {"cpu": "500m", "memory": "1Gi"},
+        "limits": {"cpu": "500m", "memory": "1Gi", "nvidia.com/gpu": 1},
     }
+    assert made["config"]["database"] == {"sql_alchemy_pool_size": "50", "sql_alchemy_max_overflow": "40"}
+    by_hand = values_of(airflow={"database": {"sql_alchemy_pool_size": 7}})
+    assert by_hand["config"]["database"]["sql_alchemy_pool_size"] == "7"
 
-    def made(self, tmp_path: Path, target: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[Any], str]:
-        path = tmp_path / "orchestrator.yaml"
-        path.write_text(self.FILE)
-        code = main(["config", "render", target, "--config", str(path)])
-        told = capsys.readouterr()
-        return code, [it for it in yaml.safe_load_all(told.out) if it], told.err
 
-    def test_they_hold_what_the_values_refer_to(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        for name, value in self.GIVEN.items():
-            monkeypatch.setenv(name, value)
-        code, documents, _ = self.made(tmp_path, "secrets", capsys)
-        assert code == 0
-        for document in documents:
-            kubernetes_validate.validate(document, VERSIONS[-1], strict=True)
-        held = {it["metadata"]["name"]: it["stringData"] for it in documents}
-        reading = read_configuration(tmp_path / "orchestrator.yaml")
-        made = yaml.safe_load(render("helm", Source(reading.valid(), self.FILE, reading.variables))["values.yaml"])
-        assert all(item["secretKey"] in held[item["secretName"]] for item in made["secret"])
-        assert all("connection" in held[name] for name in made["data"].values())
-        for name, entry in (
-            (made["fernetKeySecretName"], "fernet-key"),
-            (made["jwtSecretName"], "jwt-secret"),
-            (made["apiSecretKeySecretName"], "api-secret-key"),
-            (made["apiServer"]["extraVolumes"][0]["secret"]["secretName"], "passwords.json"),
-        ):
-            assert len(held[name][entry]) > 20
-        main_one = held["orchestrator-secrets"]
-        assert main_one["openai-api-key"] == "sk-1"
-        assert main_one["key"] == "minio"
-        assert "this" not in main_one
-        assert json.loads(main_one["storage-connection"])["password"] == "miniominio"
-        assert held["orchestrator-secrets-database"]["connection"].startswith("postgresql+psycopg://user:word@")
-        assert held["orchestrator-secrets-database"]["plain"].startswith("postgresql://user:word@")
-        assert held["git-credentials"] == {
-            "GIT_SYNC_USERNAME": "reader", "GIT_SYNC_PASSWORD": "word", "GITSYNC_USERNAME": "reader", "GITSYNC_PASSWORD": "word",
-        }  # fmt: skip
+@pytest.mark.shows(
+    "kubernetes.api.resources.cpu_limit", "kubernetes.components.memory_limit", "kubernetes.ingress.annotations"
+)
+def test_every_pod_says_what_it_needs() -> None:
+    made = values_of(
+        kubernetes={
+            "api": {"resources": {"cpu_limit": 4, "memory_limit": 3 * 10**9}},
+            "components": {"memory_limit": "3Gi"},
+            "ingress": {"host": "o.example.com", "annotations": {"example.com/size": "1g"}},
+        }
+    )
+    assert made["apiServer"]["resources"]["limits"] == {"cpu": "4000m", "memory": "3000000000"}
+    for component in ("scheduler", "dagProcessor", "triggerer", "migrateDatabaseJob"):
+        assert made[component]["resources"]["limits"] == {"cpu": "2000m", "memory": "3Gi"}
+    annotations = made["ingress"]["apiServer"]["annotations"]
+    assert annotations == {"cert-manager.io/cluster-issuer": "letsencrypt-prod", "example.com/size": "1g"}
 
-    def test_what_is_not_set_is_named(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        for name, value in self.GIVEN.items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.delenv("OPENAI_API_KEY")
-        code, _, told = self.made(tmp_path, "secrets", capsys)
-        assert code != 0
-        assert "OPENAI_API_KEY: not set" in told
-        monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
-        monkeypatch.delenv("GIT_PASSWORD")
-        code, _, told = self.made(tmp_path, "secrets", capsys)
-        assert code != 0
-        assert "GIT_PASSWORD" in told
+
+def test_one_pod_at_a_time_is_taken_away() -> None:
+    made = values_of(
+        kubernetes={"autoscaler": "keda", "workers": {"least": 0, "most": 3}, "api": {"least": 1, "most": 2}}
+    )
+    for section in (made["apiServer"], made["scheduler"], made["workers"]["celery"]):
+        assert section["podDisruptionBudget"] == {"enabled": True, "config": {"maxUnavailable": 1}}
+    assert not made["triggerer"]["podDisruptionBudget"]["enabled"]
+
+
+@pytest.mark.parametrize(
+    ("repository", "port"),
+    [
+        ("https://git.example.com:8443/a.git", 8443),
+        ("http://gitea:3000/a.git", 3000),
+        ("ssh://git@git.example.com:2222/a.git", 2222),
+        ("git@git.example.com:a.git", 22),
+    ],
+)
+def test_git_is_let_out(repository: str, port: int) -> None:
+    assert ("TCP", port) in ports_outside(source(kubernetes={"git": {"repository": repository}}))
+
+
+@pytest.mark.shows("kubernetes.dns_namespace", "kubernetes.dns_ports", "kubernetes.api_ports")
+def test_names_and_kubernetes_are_where_the_cluster_has_them() -> None:
+    made = source(
+        execution={"executor": {"type": "kubernetes"}},
+        kubernetes={"dns_namespace": "openshift-dns", "dns_ports": [5353], "api_ports": [16443]},
+    )
+    found = policies(made)
+    assert lets_through(found, "worker", "namespace openshift-dns", 5353, "UDP")
+    assert not lets_through(found, "worker", "namespace kube-system", 53, "UDP")
+    assert lets_through(found, "scheduler", "namespace anywhere", 16443)
+    on_each_node = policies(source(kubernetes={"dns_namespace": ""}))
+    assert lets_through(on_each_node, "worker", "namespace anywhere", 53, "UDP")
+
+
+@pytest.mark.shows("kubernetes.account_annotations")
+def test_accounts_have_the_role_of_a_cloud() -> None:
+    role = {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/orchestrator"}
+    made = render("helm", source(kubernetes={"account_annotations": role}))["manifests/rbac.yaml"]
+    accounts = [it for it in yaml.safe_load_all(made) if it["kind"] == "ServiceAccount"]
+    assert [it["metadata"]["annotations"] for it in accounts] == [role] * len(accounts)
+
+
+@pytest.mark.shows("kubernetes.service_monitor")
+def test_the_prometheus_operator_is_told() -> None:
+    monitor = yaml.safe_load(
+        (REPOSITORY / "helm-values" / "production" / "manifests" / "service-monitor.yaml").read_text(encoding="utf-8")
+    )
+    assert monitor["metadata"]["labels"] == {"release": "prometheus"}
+    # The labels and the port of the chart's own Service.
+    assert monitor["spec"]["selector"]["matchLabels"] == {"tier": "airflow", "component": "statsd"}
+    assert [endpoint["port"] for endpoint in monitor["spec"]["endpoints"]] == ["statsd-scrape"]
+
+
+def test_nothing_is_beyond_what_the_namespace_allows(folder: Path) -> None:
+    namespace = yaml.safe_load((folder / "manifests" / "namespace.yaml").read_text(encoding="utf-8"))
+    assert namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"] == "restricted"
+    made = values(folder)
+    [passwords] = made["apiServer"]["extraInitContainers"]
+    for pod in (made["securityContexts"]["pod"], made["statsd"]["securityContexts"]["pod"]):
+        assert pod["runAsNonRoot"]
+        assert pod["seccompProfile"] == {"type": "RuntimeDefault"}
+    sync = made["dags"]["gitSync"]
+    for container in (
+        made["securityContexts"]["containers"],
+        made["statsd"]["securityContexts"]["container"],
+        passwords["securityContext"],
+        *([sync["securityContexts"]["container"]] if sync["enabled"] else []),
+    ):
+        assert container["allowPrivilegeEscalation"] is False
+        assert container["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_the_chart_is_told_the_version_that_is_installed() -> None:
+    constraints = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    assert f"apache-airflow=={AIRFLOW_VERSION}" in constraints
+    assert Configuration().kubernetes.tag == __version__
 
 
 def test_checkov_finds_nothing(folder: Path, tmp_path: Path) -> None:
@@ -462,7 +534,7 @@ def test_it_is_tidy_and_holds_no_secret(folder: Path) -> None:
     for path in folder.rglob("*.yaml"):
         text = path.read_text(encoding="utf-8")
         assert [str(problem) for problem in linter.run(text, rules)] == [], path
-        assert not any(secret in text for secret in PLACEHOLDERS.values())
+        assert "stand-in" not in text
 
 
 @pytest.mark.shows(
@@ -490,6 +562,8 @@ def test_production_is_the_guides() -> None:
         "OPENAI_API_KEY",
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
         "AIRFLOW_CONN_LLM_STORAGE",
+        "S3_ACCESS_KEY_ID",
+        "S3_SECRET_ACCESS_KEY",
     }
     keda = values(REPOSITORY / "helm-values" / "celery-keda")["workers"]["celery"]
     assert (keda["keda"]["enabled"], keda["hpa"]["enabled"]) == (True, False)

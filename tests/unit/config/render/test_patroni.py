@@ -40,11 +40,22 @@ def test_patroni_finds_nothing_wrong(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
-@pytest.mark.shows("topology.postgres.clients", "topology.postgres.api_port", "topology.postgres.loop_wait")
+@pytest.mark.shows(
+    "topology.postgres.clients",
+    "topology.postgres.api_port",
+    "topology.postgres.loop_wait",
+    "topology.postgres.database",
+)
 def test_the_file_of_a_machine() -> None:
     nodes = {"postgres1": "10.0.2.10", "postgres2": "10.0.2.11"}
     made = configuration(
-        nodes=nodes, etcd=["10.0.3.10:2379"], clients=["10.0.1.0/24"], api_port=8009, ttl=20, loop_wait=5
+        nodes=nodes,
+        etcd=["10.0.3.10:2379"],
+        clients=["10.0.1.0/24"],
+        database="airflow",
+        api_port=8009,
+        ttl=20,
+        loop_wait=5,
     )
     files = {name: yaml.safe_load(text) for name, text in render("patroni", Source(made)).items()}
     assert {*files} == {"postgres1.yaml", "postgres2.yaml"}
@@ -56,7 +67,7 @@ def test_the_file_of_a_machine() -> None:
         "local all all peer",
         "host replication replicator 10.0.2.0/24 scram-sha-256",
         "host all all 10.0.2.0/24 scram-sha-256",
-        "host all all 10.0.1.0/24 scram-sha-256",
+        "host airflow orchestrator 10.0.1.0/24 scram-sha-256",
     ]
     # What initdb itself lets in stays in the file when the bootstrap's own lines are added.
     assert {"auth-host": "scram-sha-256"} in file["bootstrap"]["initdb"]
