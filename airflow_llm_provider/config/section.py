@@ -105,8 +105,10 @@ FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 def _place(value: str) -> str:
-    if "://" not in value and not value.startswith(("/", "~")):
-        raise ValueError(f"{value!r} is neither a URL, such as s3://bucket/folder, nor a path that begins with /")
+    if not re.match(r"(?!https?:)[\w.+-]+://|[/~]", value):
+        raise ValueError(
+            f"{value!r} is neither a URL of object storage, such as s3://bucket/folder, nor a path that begins with /"
+        )
     return os.path.expanduser(value)
 
 
