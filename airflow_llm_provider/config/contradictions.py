@@ -136,7 +136,8 @@ def _not_there(section: Section, default: Section, prefix: str) -> Iterator[Cont
         if isinstance(value, Section):
             yield from _not_there(value, getattr(default, name), f"{key}.")
         elif value != getattr(default, name) and (part := missing_part(key)):
-            yield Contradiction(key, f"{key!r} changes nothing; not part of this version: {part}", severity="warning")
+            message = f"{key!r} changes nothing; not part of this version: {part}"
+            yield Contradiction(key, message, severity="warning", follows_from=())
 
 
 def _edge(configuration: Configuration) -> Iterator[Contradiction]:

@@ -105,8 +105,10 @@ FilePath = Annotated[Path, AfterValidator(Path.expanduser)]
 
 
 def _place(value: str) -> str:
-    if "://" not in value and not value.startswith(("/", "~")):
-        raise ValueError(f"{value!r} is neither a URL, such as s3://bucket/folder, nor a path that begins with /")
+    if not re.match(r"(?!https?:)[\w.+-]+://|[/~]", value):
+        raise ValueError(
+            f"{value!r} is neither a URL of object storage, such as s3://bucket/folder, nor a path that begins with /"
+        )
     return os.path.expanduser(value)
 
 
@@ -156,10 +158,9 @@ def parse_size(value: str | int) -> int:
     match = None if isinstance(value, bool) else _SIZE.fullmatch(str(value))
     if match is None:
         raise ValueError(f"{value!r} is no size; write a number of bytes or a text such as 512Mi, 16Gi or 1G")
-    size = float(match[1]) * _BYTES.get(match[2] or "", 1)
-    if size != int(size):
-        raise ValueError(f"{value!r} is no whole number of bytes; write a number of them or a text such as 512Mi")
-    return int(size)
+    if not match[2] and "." in match[1]:
+        raise ValueError(f"{value!r} is no whole number of bytes; write one, or a text with a unit such as 1.5Mi")
+    return int(float(match[1]) * _BYTES.get(match[2] or "", 1))
 
 
 def _size_text(size: int) -> str:

@@ -78,10 +78,6 @@ class Problems:
         """Whether the workflow cannot run."""
         return any(problem.severity == "error" for problem in self.found)
 
-    def hidden(self, message: str) -> str:
-        """Give a message without the secrets of the document."""
-        return self._document.lines.without_secrets(message)
-
     def error(
         self, message: str, path: DocumentPath, *, suggestion: str = "", at_key: bool = False, offset: int | None = None
     ) -> None:
@@ -163,11 +159,14 @@ class Problems:
         inside = _place(detail)
         kind, given = detail["type"], detail["input"]
         name = str(inside[-1]) if inside else ""
-        label = _label(path + inside)
+
+        def located(way: DocumentPath) -> DocumentPath:
+            return locations[str(way[0])] + way[1:] if way and way[0] in locations else path + way
+
+        label = _label(located(inside))
         # The file has what was renamed under the name that is wrong.
         above = next((inside[:n] for n in range(len(inside), 0, -1) if inside[:n] in renamed), ())
-        written = renamed.get(above, ()) + inside[len(above) :]
-        place = locations[str(written[0])] + written[1:] if written and written[0] in locations else path + written
+        place = located(renamed.get(above, ()) + inside[len(above) :])
         if kind == "extra_forbidden":
             known = {*_keys_at(model, data, inside[:-1]), *(also_known if len(inside) == 1 else ())}
             self.error(f"unknown key {name!r}", place, suggestion=closest(name, known), at_key=True)
@@ -192,6 +191,8 @@ class Problems:
             bound, key = _BOUNDS[kind]
             size = f"has {len(given)}" if "length" in key and not isinstance(given, (int, float)) else f"is {given!r}"
             self.error(f"{label} {size}; {bound.format(detail['ctx'][key])}", place)
+        elif kind == "string_pattern_mismatch":
+            self.error(f"{label} is {given!r}; it must look like {detail['ctx']['pattern']}", place)
         elif kind in _EXPECTED:
             self.error(f"{label} must be {_EXPECTED[kind]}, not {_shown(given)}", place)
         elif kind == _NONE_FITS:

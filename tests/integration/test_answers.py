@@ -263,7 +263,7 @@ def test_a_redis_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="type 'redis' needs 'url'"):
         CacheSettings(type="redis")
     with pytest.raises(ConfigurationError, match=r"'cache\.url' is no URL") as caught:
-        cache.open_cache(CacheSettings(type="redis", url="s3cret"))  # type: ignore[arg-type]
+        cache.open_cache(CacheSettings(type="redis", url="redis://host:s3cret"))  # type: ignore[arg-type]
     assert "s3cret" not in str(caught.value)
     monkeypatch.setitem(__import__("sys").modules, "redis.asyncio", None)
     with pytest.raises(ConfigurationError, match=r"install airflow-llm-provider\[redis\]"):

@@ -290,7 +290,7 @@ async def test_nobody_answers() -> None:
     [
         ({"access_key_id": None, "secret_access_key": None}, "s3://documents/x: Unable to locate credentials; set"),
         ({"profile": "nobody"}, "s3: The config profile (nobody) could not be found; set storage.s3"),
-        ({"endpoint_url": "nowhere"}, "s3: ValueError: Invalid endpoint: nowhere"),
+        ({"endpoint_url": "http://no where"}, "s3: ValueError: Invalid endpoint: http://no where"),
     ],
 )
 async def test_settings_that_lead_nowhere(endpoint: str, options: dict[str, Any], error: str) -> None:

@@ -357,7 +357,7 @@ def test_what_the_environment_says_where_the_file_does_not(tmp_path: Path) -> No
         (
             "storage: {results: folder, results_above: 1.5}",
             {},
-            ["'folder' is neither a URL", "1.5 is no whole number of bytes"],
+            ["'folder' is neither a URL of object storage", "1.5 is no whole number of bytes"],
         ),
         ("security: {authentication: {jwt_expiry: 500ms}}", {}, ["'jwt_expiry' is '500ms'; at least 1 is needed"]),
         (

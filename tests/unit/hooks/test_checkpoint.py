@@ -65,5 +65,5 @@ def test_where_it_is_kept() -> None:
     assert isinstance(kept(), TaskCheckpoint)
     assert kept(enabled=False) is None
     assert isinstance(kept(storage="s3://checkpoints/"), StorageCheckpoint)
-    with pytest.raises(ConfigurationError, match=r"'fault_tolerance\.checkpoint\.storage': 'here' is no URL"):
-        kept(storage="here")
+    with pytest.raises(ConfigurationError, match=r"'fault_tolerance\.checkpoint\.storage': 'here://' names no bucket"):
+        kept(storage="here://")
