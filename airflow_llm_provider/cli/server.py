@@ -15,7 +15,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow_llm_provider.cli import EXIT_BAD_FILE
+from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_OK
 from airflow_llm_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from airflow_llm_provider.cli.config import config_file, read_or_report
     from airflow_llm_provider.cli.home import USER, Home
     from airflow_llm_provider.cli.started import Started, digests
-    from airflow_llm_provider.cli.supervision import Plan
+    from airflow_llm_provider.cli.supervision import Plan, alone
     from airflow_llm_provider.cli.supervisor import supervise
 
     path = config_file(arguments.config)
@@ -86,7 +86,9 @@ def _run(arguments: argparse.Namespace) -> int:
     ready = f"ready: {server.base_url or server.address(server.port.http)}" if len(parts) > 1 else "ready"
     # Servers of several modes may share a home.
     folder = home.path if mode == "standalone" else home.path / "supervised" / mode
-    return supervise(Plan(parts, folder, keeps_logs=False), on_ready=lambda: _say(ready))
+    with alone(folder):
+        supervise(Plan(parts, folder, keeps_logs=False), on_ready=lambda: _say(ready))
+    return EXIT_OK
 
 
 def _prepare_database(configuration: Configuration, environment: dict[str, str]) -> None:
