@@ -101,7 +101,7 @@ def _show(finding: Finding) -> None:
 
 
 def _environment(configuration: Configuration) -> Iterator[Finding]:
-    from airflow_llm_provider.cli.started import Started, digests
+    from airflow_llm_provider.cli.started import Started
     from airflow_llm_provider.config.airflow_settings import environment, settings_of
 
     expected = environment(settings_of(configuration))
@@ -119,9 +119,7 @@ def _environment(configuration: Configuration) -> Iterator[Finding]:
     if started is None:
         yield Finding("configuration", "ok", "no server was started from this home yet")
         return
-    then, now = started.settings, digests(started.applied(configuration))
-    changed = sorted(name for name in {*then, *now} if then.get(name) != now.get(name))
-    if changed:
+    if changed := started.changed(configuration):
         yield Finding(
             "configuration",
             "warning",
@@ -136,13 +134,12 @@ def _database(configuration: Configuration) -> Iterator[Finding]:
     from sqlalchemy import create_engine, text
 
     from airflow_llm_provider.cli.components import component_environment
-    from airflow_llm_provider.cli.database import is_up_to_date
-    from airflow_llm_provider.cli.home import Home
+    from airflow_llm_provider.cli.database import trouble
 
     if configuration.database.url is None and not (configuration.home / "airflow.db").exists():
         yield Finding("database", "error", "there is none yet", "run: llm-orchestrator db init")
         return
-    environment = component_environment(Home(configuration.home).prepare(configuration), None)
+    environment = component_environment(configuration, None)
     engine = create_engine(environment["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"])
     with engine.connect() as connection:
         begun = time.perf_counter()
@@ -152,12 +149,10 @@ def _database(configuration: Configuration) -> Iterator[Finding]:
         if engine.dialect.name == "postgresql":
             yield from _postgres(connection, configuration)
     engine.dispose()
-    if is_up_to_date(environment):
-        yield Finding("database", "ok", "its tables are those of the installed Airflow")
+    if wrong := trouble(environment):
+        yield Finding("database", "error", wrong)
     else:
-        yield Finding(
-            "database", "error", "its tables are not those of the installed Airflow", "run: llm-orchestrator db migrate"
-        )
+        yield Finding("database", "ok", "its tables are those of the installed Airflow")
 
 
 def _postgres(connection: Any, configuration: Configuration) -> Iterator[Finding]:

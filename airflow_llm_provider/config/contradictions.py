@@ -64,7 +64,9 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
             "tasks of this machine and of edge sites report to one server, whose certificate can be for one address only",
             "leave TLS to a proxy before it (server.behind_proxy: true), or take the modes api, scheduler and so on",
         )
-    if configuration.database.kind == "sqlite" and (mode != "standalone" or configuration.executor != "local"):
+    needs_none = mode == "worker" and not configuration.keeps_results_in_database
+    shared = mode != "standalone" or configuration.executor != "local"
+    if configuration.database.kind == "sqlite" and shared and not needs_none:
         yield Contradiction(
             "database.url",
             f"several machines cannot share SQLite, but the mode is {mode!r} and the executor {configuration.executor!r}",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import secrets
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,7 +13,7 @@ from typing_extensions import Self
 
 from airflow_llm_provider.config.section import ABSENT_IF_EMPTY, Duration, OptionalSecret, Section
 
-__all__ = ["Audit", "Authentication", "Authorization", "Security"]
+__all__ = ["Audit", "Authentication", "Authorization", "Security", "new_fernet_key"]
 
 
 class Authentication(Section):
@@ -87,10 +90,12 @@ class Security(Section):
         return self
 
 
-def _is_fernet_key(secret: SecretStr) -> bool:
-    import base64
-    import binascii
+def new_fernet_key() -> str:
+    """Make a key to encrypt with: 32 bytes in URL-safe base64."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
+
+def _is_fernet_key(secret: SecretStr) -> bool:
     # Several may stand there, the newest first, while old values are still encrypted with an older one.
     for key in secret.get_secret_value().split(","):
         try:

@@ -120,7 +120,8 @@ class Server(Section):
             port: Its port.
         """
         # Who listens everywhere is reached here as well.
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"{self.scheme}://{host}:{port}{self.path}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_llm_provider.cli import doctor, main
-from airflow_llm_provider.cli.started import Started, digests
+from airflow_llm_provider.cli.started import Started
 from airflow_llm_provider.config.reading import read_configuration
 from airflow_llm_provider.simulator import SimulatorServer
 from tests.conftest import free_port
@@ -76,13 +76,13 @@ integrations: {{llm_forge: {{api_keys: {{openai: sk-hunter-5}}}}}}
 def test_what_has_changed_since_the_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "started.json").write_text(
-        json.dumps({"mode": "standalone", "settings": {"AIRFLOW__CORE__PARALLELISM": "other"}})
-    )
-    _, found, said = looked(tmp_path, "", capsys, monkeypatch)
+    path = tmp_path / "orchestrator.yaml"
+    path.write_text(f"home: {tmp_path}/home\n")
+    Started.of(read_configuration(path, {}).valid()).write(tmp_path / "home")
+    text = "execution: {resources: {cpu_limit: 1}}\n"
+    _, found, said = looked(tmp_path, text, capsys, monkeypatch)
     assert ("configuration", "warning") in found
-    assert "changed since the server was started: AIRFLOW_HOME" in said
+    assert "changed since the server was started: execution.resources.cpu_limit, server.port.http" in said
     assert ("database", "error") in found
     assert "run: llm-orchestrator db init" in said
 
@@ -93,10 +93,7 @@ def test_a_component_whose_mode_was_named_has_not_changed(
     port, text = free_port(), "execution: {queue: {url: redis://127.0.0.1/0}}\n"
     path = tmp_path / "orchestrator.yaml"
     path.write_text(f"home: {tmp_path}/home\nserver: {{port: {{http: {port}}}}}\n{text}")
-    configuration = read_configuration(path, {}).configuration
-    assert configuration is not None
-    (tmp_path / "home").mkdir()
-    Started("worker", digests(Started("worker").applied(configuration))).write(tmp_path / "home")
+    Started.of(read_configuration(path, {"ORCHESTRATOR_MODE": "worker"}).valid()).write(tmp_path / "home")
     _, found, _ = looked(tmp_path, text, capsys, monkeypatch, port)
     assert ("configuration", "ok") in found
 

@@ -7,7 +7,6 @@ own is its entry ``connection``.
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import secrets
@@ -21,6 +20,7 @@ from airflow_llm_provider.config.airflow_settings import STORAGE_CONNECTION, env
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.kubernetes import GitSync
 from airflow_llm_provider.config.render import Source
+from airflow_llm_provider.config.security import new_fernet_key
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["entries", "entry_of", "files", "password_secret", "variables_from_secrets"]
@@ -114,7 +114,7 @@ def files(source: Source) -> dict[str, str]:
             "set what the cluster is to use, and run this again"
         )
     held = entries(source)
-    made = {**{entry: secrets.token_urlsafe(48) for entry in _KEYS}, "fernet-key": _fernet_key()}
+    made = {**{entry: secrets.token_urlsafe(48) for entry in _KEYS}, "fernet-key": new_fernet_key()}
     made["passwords.json"] = json.dumps({user: secrets.token_urlsafe(12) for user in _users(configuration)})
     git = configuration.kubernetes.git
     if git.secret:
@@ -130,11 +130,6 @@ def files(source: Source) -> dict[str, str]:
         for name, content in held.items()
     ]
     return {"secrets.yaml": yaml.safe_dump_all(documents, sort_keys=False)}
-
-
-def _fernet_key() -> str:
-    # What a fernet key is: 32 bytes in URL-safe base64.
-    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 def _users(configuration: Configuration) -> list[str]:
