@@ -83,6 +83,12 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
         elif urlsplit(broker).scheme not in _BROKERS:
             suggestion = "write one that begins with redis:// or amqp://"
             yield Contradiction("execution.queue.url", "the queue's URL is of no known kind", suggestion)
+    if mode == "worker" and configuration.server.execution_url is None:
+        yield Contradiction(
+            "server.execution_url",
+            f"the mode {mode!r} needs 'server.execution_url': by default its tasks report to this machine",
+            "write where the server for tasks is, such as http://10.0.0.1:8081, or http://127.0.0.1:8081 if it is here",
+        )
     if configuration.executor == "local" and mode == "worker":
         yield Contradiction(
             "execution.executor.type",

@@ -235,7 +235,7 @@ def _becomes() -> Mapping[str, tuple[str, ...]]:
 
 _EVERYTHING: tuple[Mapping[str, Any], ...] = (
     {
-        "server": {"mode": "edge-worker", "tls": {"enabled": True, "cert_file": "/c", "key_file": "/k"}},
+        "server": {"mode": "edge-worker"},
         "database": {"url": "postgresql://host/name"},
         "execution": {"executor": {"type": "celery"}, "queue": {"url": "redis://host"}, "resources": {"gpu_limit": 1}},
         "observability": {
@@ -251,7 +251,7 @@ _EVERYTHING: tuple[Mapping[str, Any], ...] = (
         },
         "edge": {"enabled": True, "api_url": "https://host"},
     },
-    {},
+    {"server": {"tls": {"enabled": True, "cert_file": "/c", "key_file": "/k", "ca_file": "/a"}}},
 )
 
 

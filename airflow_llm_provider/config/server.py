@@ -55,11 +55,14 @@ class Tls(Section):
         enabled: Whether they speak https.
         cert_file: PEM file with the certificate and what leads to its root.
         key_file: PEM file with its key.
+        ca_file: PEM file with the certificates of those whom tasks believe when they report, beside those whom everybody believes:
+            for servers whose certificate is of one's own making.
     """
 
     enabled: bool = False
     cert_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
     key_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
+    ca_file: Annotated[Path | None, ABSENT_IF_EMPTY] = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:

@@ -222,7 +222,15 @@ SITE = f"server: {{mode: edge-worker}}\n{SIGNED}\nedge:\n"
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        ("server: {mode: worker}", ["needs a queue", "several machines cannot share SQLite", "needs 'jwt_secret'"]),
+        (
+            "server: {mode: worker}",
+            [
+                "needs a queue",
+                "several machines cannot share SQLite",
+                "needs 'jwt_secret'",
+                "its tasks report to this machine",
+            ],
+        ),
         ("server: {mode: api}", ["needs a queue", "several machines cannot share SQLite", "needs 'jwt_secret'"]),
         ("server: {mode: edge-worker}", ["needs 'edge.api_url'", "needs 'jwt_secret'"]),
         (f"{SITE}  api_url: 'centre:8080'", ["'centre:8080' is no address of a centre; write where the centre is"]),
