@@ -239,8 +239,10 @@ class Home:
 
     def _write_password(self, password: str) -> None:
         text, file = _passwords(password), self.passwords_file
-        if not file.exists() or file.read_text(encoding="utf-8") != text:
-            write_atomically(file, text, mode=_PRIVATE)
+        with contextlib.suppress(OSError):
+            if file.read_text(encoding="utf-8") == text:
+                return
+        write_atomically(file, text, mode=_PRIVATE)
 
     def _kept_keys(self) -> dict[str, str]:
         try:

@@ -22,6 +22,7 @@ from pathlib import Path
 from airflow_llm_provider.cli.airflow_api import AirflowAPI
 from airflow_llm_provider.cli.components import LOOPBACK, components
 from airflow_llm_provider.cli.database import migrate
+from airflow_llm_provider.cli.files import write_atomically
 from airflow_llm_provider.cli.home import USER, Home, Place
 from airflow_llm_provider.cli.supervision import Component, Plan, State, is_supervised, read_state, write_plan
 from airflow_llm_provider.errors import ConfigurationError, LLMProviderError
@@ -144,7 +145,7 @@ class Stand:
             if component.failures >= _HOPELESS:
                 raise StandError(f"{name} keeps ending (exit code {component.last_exit}); {_tail(self.home.log(name))}")
 
-    def stop(self, timeout: float = 90) -> bool:
+    def stop(self, timeout: float = 120) -> bool:
         """Stop all components and the supervisor.
 
         Args:
@@ -201,7 +202,7 @@ class Stand:
             return
         say("bringing the database up to date" if done else "making the database, once")
         migrate(self.home.environment(self.variables))
-        stamp.write_text(wanted, encoding="utf-8")
+        write_atomically(stamp, wanted)
 
     def _launch(self) -> None:
         write_plan(Plan((_simulator(self.place), *components(self.home.configuration())), self.home.path))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr
 
 from airflow_llm_provider.cli.files import write_atomically
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["Started"]
 
@@ -52,12 +53,20 @@ class Started:
 
         Args:
             home: The home.
+
+        Raises:
+            ConfigurationError: The file belongs to somebody else.
         """
+        file = home / "started.json"
         try:
-            return cls(**json.loads((home / "started.json").read_text(encoding="utf-8")))
+            return cls(**json.loads(file.read_text(encoding="utf-8")))
         except (FileNotFoundError, TypeError):
             # One that an earlier version has written holds something else.
             return None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{file} cannot be read ({error.strerror}); run this as the user of the server"
+            ) from error
 
     def applied(self, configuration: Configuration) -> Configuration:
         """Give the configuration in the mode of the server, which may have been named on its command line.
