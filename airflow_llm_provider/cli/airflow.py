@@ -38,6 +38,6 @@ def _run(arguments: argparse.Namespace) -> int:
         # The keys are those that the server of this home has.
         if started := Started.read(configuration.home):
             configuration = started.applied(configuration)
-        environment = component_environment(Home(configuration.home).prepare(configuration), path)
+        environment = component_environment(Home(configuration.home).with_keys(configuration), path)
         os.execve(sys.executable, (sys.executable, "-m", "airflow", *arguments.arguments), environment)
     return EXIT_BAD_FILE

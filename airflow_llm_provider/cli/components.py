@@ -11,9 +11,16 @@ from airflow_llm_provider.cli.supervision import Component
 from airflow_llm_provider.config.airflow_settings import environment, settings_of
 from airflow_llm_provider.config.configuration import Configuration
 
-__all__ = ["LOOPBACK", "airflow", "component_environment", "components"]
+__all__ = ["LOOPBACK", "airflow", "component_environment", "components", "listeners"]
 
 LOOPBACK = "127.0.0.1"
+
+_NOT_FOR_WORKERS = (
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN_ASYNC",
+    "AIRFLOW__API__SECRET_KEY",
+)
+"""What a worker works without, if the queue keeps the results."""
 
 
 def components(configuration: Configuration) -> tuple[Component, ...]:
@@ -28,7 +35,8 @@ def components(configuration: Configuration) -> tuple[Component, ...]:
             # The API server reads the log files itself, so nobody needs to serve them.
             return (
                 *_servers(configuration),
-                airflow("scheduler", "--skip-serve-logs"),
+                # It lets the tasks that are at work end; the unit's TimeoutStopSec leaves as much time for all.
+                airflow("scheduler", "--skip-serve-logs", grace=55),
                 _dag_processor(),
                 # It idles for 10 s when asked to end; what its triggers wait for is taken up by the next one.
                 airflow("triggerer", "--skip-serve-logs", grace=2),
@@ -46,6 +54,27 @@ def components(configuration: Configuration) -> tuple[Component, ...]:
             return (airflow("edge", "worker", "--queues", ",".join(edge.queues), *name, name="edge-worker"),)
 
 
+def listeners(configuration: Configuration) -> dict[str, tuple[str, int]]:
+    """Give where the mode's servers listen: the key of each one's port, to host and port.
+
+    Args:
+        configuration: What ``orchestrator.yaml`` says.
+    """
+    server = configuration.server
+    if server.mode not in ("standalone", "api"):
+        return {}
+    for_tasks = LOOPBACK if _serves_own_tasks(configuration) else server.host
+    return {
+        "server.port.http": (server.host, server.port.http),
+        "server.port.execution": (for_tasks, server.port.for_tasks),
+    }
+
+
+def _serves_own_tasks(configuration: Configuration) -> bool:
+    """Tell whether only tasks of this machine report here."""
+    return configuration.server.mode == "standalone" and not configuration.edge.enabled
+
+
 def _dag_processor() -> Component:
     # One that is asked to end while it forks forgets that it was (https://docs.python.org/3/library/os.html#os.register_at_fork:
     # what a signal raises in there is ignored). It has nothing to finish.
@@ -55,7 +84,7 @@ def _dag_processor() -> Component:
 def _servers(configuration: Configuration) -> tuple[Component, ...]:
     server, within = configuration.server, {}
     tasks = server.address(server.port.for_tasks)
-    if server.mode == "standalone" and not configuration.edge.enabled:
+    if _serves_own_tasks(configuration):
         tasks = server.tasks_address
         within = {"AIRFLOW__API__HOST": LOOPBACK, "AIRFLOW__API__SSL_CERT": "", "AIRFLOW__API__SSL_KEY": ""}
     proxy = ("--proxy-headers",) if server.behind_proxy else ()
@@ -117,6 +146,9 @@ def component_environment(configuration: Configuration, config_file: Path | None
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     named = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy") or "", LOOPBACK, "localhost"]
     direct = ",".join(filter(None, named))
+    settings = environment(settings_of(configuration))
+    if configuration.server.mode == "worker" and not configuration.keeps_results_in_database:
+        settings = {name: value for name, value in settings.items() if name not in _NOT_FOR_WORKERS}
     return {
         **kept,
         "PYTHONUNBUFFERED": "1",
@@ -124,5 +156,5 @@ def component_environment(configuration: Configuration, config_file: Path | None
         "NO_PROXY": direct,
         "no_proxy": direct,
         **({"ORCHESTRATOR_CONFIG": str(config_file.absolute())} if config_file else {}),
-        **environment(settings_of(configuration)),
+        **settings,
     }

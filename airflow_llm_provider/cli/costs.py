@@ -8,10 +8,10 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow_llm_provider.config.settings import load_settings
-from airflow_llm_provider.engine.spending import DAYS_KEPT, Account, Ledger
+if TYPE_CHECKING:
+    from airflow_llm_provider.engine.spending import Account
 
 __all__ = ["add_parser"]
 
@@ -22,6 +22,8 @@ def add_parser(commands: Any) -> None:
     Args:
         commands: Where commands are added.
     """
+    from airflow_llm_provider.cli.config import add_config_option
+
     parser: argparse.ArgumentParser = commands.add_parser(
         "costs",
         help="show what workflows have cost, and how budgets stand",
@@ -29,12 +31,14 @@ def add_parser(commands: Any) -> None:
     )
     parser.add_argument("--days", type=int, default=7, metavar="N", help="how many days to look back (%(default)s)")
     parser.add_argument("--runs", action="store_true", help="show each run, the latest first")
-    parser.add_argument("--config", metavar="FILE", help="orchestrator.yaml; else the variable ORCHESTRATOR_CONFIG")
+    add_config_option(parser)
     parser.add_argument("--output", choices=("text", "json"), default="text", help="how to write it")
     parser.set_defaults(run=_run)
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.engine.spending import DAYS_KEPT
+
     days = max(1, min(arguments.days, DAYS_KEPT))
     spending, runs, accounts = asyncio.run(_look(arguments.config))
     since = str(datetime.now(timezone.utc).date() - timedelta(days=days - 1))
@@ -56,7 +60,9 @@ def _run(arguments: argparse.Namespace) -> int:
 async def _look(
     config: str | None,
 ) -> tuple[Mapping[str, Any], list[dict[str, Any]], list[tuple[str, Account]]]:
+    from airflow_llm_provider.config.settings import load_settings
     from airflow_llm_provider.engine.sharing import open_state
+    from airflow_llm_provider.engine.spending import Ledger
 
     settings = load_settings(config)
     ledger = Ledger(open_state(settings.cache, settings.state), settings.budgets)

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from urllib.parse import quote, unquote, urlsplit
 
 from airflow_llm_provider.errors import ConfigurationError
 
-__all__ = ["is_up_to_date", "migrate"]
+__all__ = ["URL_VARIABLE", "migrate", "sqlite_file", "trouble"]
+
+URL_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
+"""The variable that leads Airflow's components to the database."""
 
 
 def migrate(environment: Mapping[str, str]) -> None:
     """Bring the database to the version of the installed Airflow; an empty one gets its tables.
 
-    Several may do it at once: Airflow lets one work and the others wait.
+    Several may do it at once: Airflow lets one work and the others wait. SIGTERM ends it, and all that it has started.
 
     Args:
         environment: The environment of Airflow's components.
@@ -22,21 +32,93 @@ def migrate(environment: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: It cannot be done; the message has the last lines that Airflow wrote.
     """
+    file = sqlite_file(environment[URL_VARIABLE])
+    with _ended_by_sigterm():
+        if file is None or file.exists():
+            _migrate(environment)
+        else:
+            _make(file, environment)
+
+
+def trouble(environment: Mapping[str, str]) -> str:
+    """Tell what is wrong with the database, and what to do; empty when it has the tables of the installed Airflow.
+
+    Args:
+        environment: The environment of Airflow's components.
+    """
+    url = environment[URL_VARIABLE]
+    file = sqlite_file(url)
+    if file is not None and not file.exists():
+        return "is not there yet; run: llm-orchestrator db init"
+    if reason := _unreachable(url):
+        return f"cannot be reached ({reason}); see to it that it runs, and that database.url is right"
+    with _ended_by_sigterm():
+        checked = _airflow(environment, "db", "check-migrations", "--migration-wait-timeout", "0")
+    return "is not up to date; run: llm-orchestrator db migrate" if checked.returncode else ""
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Give the file of an SQLite; None where the URL is of another database.
+
+    Args:
+        url: The database's URL.
+    """
+    scheme, _, place = url.partition("://")
+    return Path(unquote(place.partition("?")[0].removeprefix("/"))) if scheme.startswith("sqlite") else None
+
+
+def _make(file: Path, environment: Mapping[str, str]) -> None:
+    # A first making that was cut short leaves tables that a second cannot go on with, so that it is done beside.
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.name}.") as folder:
+            made = Path(folder).absolute() / file.name
+            _migrate({**environment, URL_VARIABLE: f"sqlite:///{quote(str(made), safe='/ ')}"})
+            if os.geteuid() == 0:
+                owner = file.parent.stat()
+                os.chown(made, owner.st_uid, owner.st_gid)
+            with contextlib.suppress(FileExistsError):
+                os.link(made, file)
+    except OSError as error:
+        raise ConfigurationError(f"the database {file} cannot be made: {error.strerror}") from error
+
+
+def _migrate(environment: Mapping[str, str]) -> None:
     done = _airflow(environment, "db", "migrate")
     if done.returncode:
         raise ConfigurationError(f"the database cannot be brought up to date; Airflow says:\n{_end(done.stdout)}")
 
 
-def is_up_to_date(environment: Mapping[str, str]) -> bool:
-    """Tell whether the database has the tables of the installed Airflow; False also where it cannot be reached.
+def _unreachable(url: str) -> str:
+    from sqlalchemy import create_engine
+    from sqlalchemy.exc import DBAPIError
 
-    Args:
-        environment: The environment of Airflow's components.
-    """
-    return _airflow(environment, "db", "check-migrations", "--migration-wait-timeout", "0").returncode == 0
+    from airflow_llm_provider.clients.failures import redact
+
+    engine = create_engine(url)
+    try:
+        with engine.connect():
+            return ""
+    except DBAPIError as error:
+        return redact(" ".join(str(error.orig).split()), filter(None, [urlsplit(url).password]))[:300]
+    finally:
+        engine.dispose()
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    def end(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _airflow(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    # What ends the waiting also ends the command.
     command = (sys.executable, "-m", "airflow", *arguments)
     return subprocess.run(
         command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False

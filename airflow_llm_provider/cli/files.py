@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airflow_llm_provider.errors import ConfigurationError
-from airflow_llm_provider.files.diagnostics import Diagnostic
-from airflow_llm_provider.workflow.model import Workflow
-from dag_factory.read import find_files, read_file
 
-__all__ = ["expand", "one_workflow", "report", "write_atomically", "write_or_print"]
+if TYPE_CHECKING:
+    from airflow_llm_provider.files.diagnostics import Diagnostic
+    from airflow_llm_provider.workflow.model import Workflow
+
+__all__ = ["expand", "one_workflow", "report", "write_atomically", "write_once", "write_or_print"]
 
 
 def expand(path: str) -> list[Path]:
@@ -22,6 +25,8 @@ def expand(path: str) -> list[Path]:
     Raises:
         ConfigurationError: There is nothing at that path.
     """
+    from dag_factory.read import find_files
+
     if not Path(path).exists():
         raise ConfigurationError(f"there is no file or folder {path!r}")
     return list(find_files(path)) if Path(path).is_dir() else [Path(path)]
@@ -46,6 +51,8 @@ def one_workflow(path: str, name: str | None) -> Workflow | None:
     Raises:
         ConfigurationError: There is no such file or workflow, or the file holds several and none is named.
     """
+    from dag_factory.read import read_file
+
     if Path(path).is_dir():
         raise ConfigurationError(f"{path!r} is a folder; name one workflow file")
     [file] = expand(path)
@@ -62,29 +69,61 @@ def one_workflow(path: str, name: str | None) -> Workflow | None:
     raise ConfigurationError(f"{path} holds {', '.join(map(repr, names))}; choose one with --workflow")
 
 
-def write_atomically(path: str | os.PathLike[str], text: str) -> None:
+def write_atomically(path: str | os.PathLike[str], text: str, *, mode: int | None = None) -> None:
     """Write a file in UTF-8 so that a reader sees the old one or the new one, and never a part; folders are made.
+
+    Of what root writes, the owner is that of the file that was there, or else of the folder.
 
     Args:
         path: The file.
         text: What it is to hold.
+        mode: Who may read and write it; by default as before, or as the process makes files.
 
     Raises:
         ConfigurationError: It cannot be written.
     """
+    with _made_beside(path, text, mode) as (beside, target):
+        os.replace(beside, target)
+
+
+def write_once(path: str | os.PathLike[str], text: str, *, mode: int) -> None:
+    """Write a file as :func:`write_atomically` does, unless there is one: of several that do so at once, one wins.
+
+    Args:
+        path: The file.
+        text: What it is to hold.
+        mode: Who may read and write it.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    if os.path.exists(path):
+        return
+    with _made_beside(path, text, mode) as (beside, target), contextlib.suppress(FileExistsError):
+        os.link(beside, target)
+
+
+@contextlib.contextmanager
+def _made_beside(path: str | os.PathLike[str], text: str, mode: int | None) -> Iterator[tuple[str, Path]]:
+    """Make the whole file under a name of its own, which is gone afterwards."""
     target = Path(os.path.realpath(path))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        before = target.stat() if target.exists() else None
         descriptor, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
                 file.write(text)
+            if os.geteuid() == 0:
+                owner = before or target.parent.stat()
+                os.chown(beside, owner.st_uid, owner.st_gid)
             # What mkstemp makes is readable by its owner alone; the scheduler may be another user.
-            os.chmod(beside, target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask())
-            os.replace(beside, target)
-        except BaseException:
-            os.unlink(beside)
-            raise
+            usual = before.st_mode & 0o777 if before else 0o666 & ~_umask()
+            os.chmod(beside, usual if mode is None else mode)
+            yield beside, target
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(beside)
     except OSError as error:
         raise ConfigurationError(f"{os.fspath(path)} cannot be written: {error.strerror}") from error
 

@@ -7,6 +7,7 @@ life that they leave in the database, and a worker by the queue's own question.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import socket
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,12 @@ from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_FAILED, EXIT_OK
 if TYPE_CHECKING:
     from airflow_llm_provider.config.configuration import Configuration
 
-__all__ = ["add_parser", "trouble"]
+__all__ = ["JOBS", "SILENCE", "add_parser", "last_heard", "trouble"]
 
-_JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
+JOBS = {"scheduler": "SchedulerJob", "dag-processor": "DagProcessorJob", "triggerer": "TriggererJob"}
 """Mode to the type of the job by which Airflow knows the component."""
 
-_SILENCE = 60
+SILENCE = 60
 """Seconds without a sign of life after which a component counts as lost; Airflow's components give one every 5 to 10 s."""
 
 _TIMEOUT = 10
@@ -64,7 +65,7 @@ def trouble(configuration: Configuration) -> str:
         case "standalone" | "api":
             return _trouble_of_servers(configuration)
         case "scheduler" | "dag-processor" | "triggerer" as mode:
-            return _trouble_of_component(configuration, _JOBS[mode])
+            return _trouble_of_component(configuration, mode)
         case "worker":
             return _trouble_of_worker(configuration)
         case "edge-worker":
@@ -93,25 +94,65 @@ def _trouble_of_servers(configuration: Configuration) -> str:
     return ""
 
 
-def _trouble_of_component(configuration: Configuration, job_type: str) -> str:
+def _trouble_of_component(configuration: Configuration, mode: str) -> str:
+    import sqlite3
+
+    import psycopg
+
+    try:
+        silence = last_heard(configuration, mode, on_this_machine=True)
+    except (psycopg.Error, sqlite3.Error) as error:
+        return f"the database cannot be asked ({type(error).__name__})"
+    if silence is None:
+        return f"no {JOBS[mode]} was heard of on {socket.gethostname()}"
+    return f"the {JOBS[mode]} was last heard of {silence:.0f} s ago" if silence > SILENCE else ""
+
+
+def last_heard(configuration: Configuration, mode: str, *, on_this_machine: bool = False) -> float | None:
+    """Tell how many seconds ago a component gave a sign of life in the database; None when none is known.
+
+    Args:
+        configuration: What ``orchestrator.yaml`` says.
+        mode: One of :data:`JOBS`.
+        on_this_machine: Whether others do not count.
+
+    Raises:
+        psycopg.Error: The PostgreSQL cannot be asked.
+        sqlite3.Error: The SQLite cannot be asked.
+    """
+    ask = _ask_sqlite if configuration.database.kind == "sqlite" else _ask_postgres
+    names = (socket.getfqdn(), socket.gethostname())
+    heard = (silence for host, silence in ask(configuration, JOBS[mode]) if host in names or not on_this_machine)
+    return min(heard, default=None)
+
+
+def _ask_postgres(configuration: Configuration, job_type: str) -> list[tuple[str, float]]:
     import psycopg
 
     url = configuration.database.url
-    assert url is not None, "a component of its own needs a database that others reach"
-    scheme, _, place = url.get_secret_value().partition("://")
+    scheme, _, place = url.get_secret_value().partition("://") if url else ("", "", "")
     question = (
-        "SELECT extract(epoch FROM now() - max(latest_heartbeat)) FROM job"
-        " WHERE job_type = %s AND hostname IN (%s, %s) AND state = 'running'"
+        "SELECT hostname, extract(epoch FROM now() - max(latest_heartbeat))::float FROM job"
+        " WHERE job_type = %s AND state = 'running' GROUP BY hostname"
     )
-    names = (socket.getfqdn(), socket.gethostname())
-    try:
-        with psycopg.connect(f"{scheme.partition('+')[0]}://{place}", connect_timeout=_TIMEOUT) as connection:
-            [silence] = connection.execute(question, (job_type, *names)).fetchone() or [None]
-    except psycopg.Error as error:
-        return f"the database cannot be asked ({type(error).__name__})"
-    if silence is None:
-        return f"no {job_type} was heard of on {names[1]}"
-    return f"the {job_type} was last heard of {silence:.0f} s ago" if silence > _SILENCE else ""
+    with psycopg.connect(f"{scheme.partition('+')[0]}://{place}", connect_timeout=_TIMEOUT) as connection:
+        return connection.execute(question, (job_type,)).fetchall()
+
+
+def _ask_sqlite(configuration: Configuration, job_type: str) -> list[tuple[str, float]]:
+    import sqlite3
+
+    from airflow_llm_provider.cli.database import sqlite_file
+
+    url = configuration.database.url
+    file = (sqlite_file(url.get_secret_value()) if url else None) or configuration.home / "airflow.db"
+    question = (
+        "SELECT hostname, (julianday('now') - julianday(max(latest_heartbeat))) * 86400 FROM job"
+        " WHERE job_type = ? AND state = 'running' GROUP BY hostname"
+    )
+    # Asking makes no file.
+    with contextlib.closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        return connection.execute(question, (job_type,)).fetchall()
 
 
 def _trouble_of_worker(configuration: Configuration) -> str:
@@ -119,7 +160,8 @@ def _trouble_of_worker(configuration: Configuration) -> str:
     from kombu.exceptions import OperationalError
 
     broker = configuration.broker
-    assert broker is not None, "a worker needs a queue"
+    if broker is None:
+        return "the file names no queue; write execution.queue.url"
     name = f"celery@{socket.gethostname()}"
     with Celery(broker=broker, broker_transport_options={"max_retries": 1}) as queue:
         try:

@@ -27,7 +27,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from airflow_llm_provider.cli.components import LOOPBACK, component_environment
+from airflow_llm_provider.cli.files import write_atomically, write_once
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.security import new_fernet_key
 from airflow_llm_provider.config.server import Ports, Server, Workflows
 from airflow_llm_provider.errors import ConfigurationError
 
@@ -35,6 +37,7 @@ __all__ = ["USER", "Home", "Place", "derived_key"]
 
 USER = "admin"
 _PREFERRED_PORT = 8080
+_PRIVATE = 0o600
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,11 @@ class Home:
         """Give a component's log file."""
         return self.path / "logs" / f"{component}.log"
 
+    @property
+    def login(self) -> str:
+        """Who can log in, and where the password is, as a line to show."""
+        return f"the user is {USER}; the password is in {self.passwords_file}"
+
     def password(self) -> str:
         """Read the user's password."""
         return str(json.loads(self.passwords_file.read_text(encoding="utf-8"))[USER])
@@ -124,57 +132,74 @@ class Home:
                 f"port {port} is in use by another program: name another, or none to take a free one"
             )
         place = Place(chosen[0], chosen[1], chosen[2], str(dags_folder.resolve()))
-        (self.path / "place.json").write_text(json.dumps(asdict(place)), encoding="utf-8")
+        write_atomically(self.path / "place.json", json.dumps(asdict(place)))
         return place
+
+    def make(self) -> None:
+        """Make the folder, which only its owner can look into.
+
+        Raises:
+            ConfigurationError: It cannot be made.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the home {self.path} cannot be made ({error.strerror}): write another 'home', or let it be made"
+            ) from error
 
     def make_secrets(self) -> None:
         """Make the password and the keys that are not there yet."""
         self._make_password()
-        if not self._secrets_file.exists():
-            # 32 bytes in URL-safe base64 is what a fernet key is; the others take any text.
-            fernet_key = base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
-            made = {
-                "fernet_key": fernet_key,
-                **{name: secrets.token_urlsafe(48) for name in ("jwt_secret", "session_key")},
-            }
-            _write_private(self._secrets_file, json.dumps(made))
+        # The others take any text.
+        made = {"fernet_key": new_fernet_key()} | {
+            name: secrets.token_urlsafe(48) for name in ("jwt_secret", "session_key")
+        }
+        write_once(self._secrets_file, json.dumps(made), mode=_PRIVATE)
 
     def prepare(self, configuration: Configuration) -> Configuration:
         """Make the keys and the password that a server needs in this folder, and give the configuration with all keys.
 
-        On one machine the keys are made and kept here. Processes of several machines need the same, so that those which the file
-        does not name are derived from the one that it must.
-
         Args:
             configuration: What ``orchestrator.yaml`` says.
+
+        Raises:
+            ConfigurationError: The folder cannot be written.
         """
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.make()
         signs, password = (
             getattr(configuration.security.authentication, name) for name in ("jwt_secret", "admin_password")
         )
         if password is not None:
             self._write_password(password.get_secret_value())
-        else:
+        elif configuration.server.mode in ("standalone", "api"):
             self._make_password()
         if signs is None or configuration.server.mode == "standalone":
             self.make_secrets()
-            return self.with_secrets(configuration)
-        return configuration.with_keys(lambda name: derived_key(signs.get_secret_value(), name))
+        return self.with_keys(configuration)
 
-    def with_secrets(self, configuration: Configuration) -> Configuration:
-        """Give the configuration with the keys of this folder in place of those that it does not name.
+    def with_keys(self, configuration: Configuration) -> Configuration:
+        """Give the configuration with the keys that it does not name; nothing is made or written.
+
+        On one machine they are those of this folder. Processes of several machines need the same, so that those which the file
+        does not name are derived from the one that it must.
 
         Args:
             configuration: What ``orchestrator.yaml`` says.
+
+        Raises:
+            ConfigurationError: There are none yet, or they cannot be read.
         """
-        made: dict[str, str] = json.loads(self._secrets_file.read_text(encoding="utf-8"))
-        return configuration.with_keys(made.__getitem__)
+        signs = configuration.security.authentication.jwt_secret
+        if signs is None or configuration.server.mode == "standalone":
+            return configuration.with_keys(self._kept_keys().__getitem__)
+        return configuration.with_keys(lambda name: derived_key(signs.get_secret_value(), name))
 
     def configuration(self) -> Configuration:
         """Give what an ``orchestrator.yaml`` of the demo would say."""
         place = self.place()
         ports = Ports(http=place.port, execution=place.execution_port)
-        return self.with_secrets(
+        return self.with_keys(
             Configuration(
                 home=self.path.resolve(),
                 workflows=Workflows(folder=Path(place.dags_folder)),
@@ -197,7 +222,7 @@ class Home:
         """Write the shell file that sets what :meth:`environment` adds to the caller's own."""
         added = {name: value for name, value in self.environment(extra).items() if os.environ.get(name) != value}
         lines = (f"export {name}={shlex.quote(value)}\n" for name, value in sorted(added.items()))
-        _write_private(self.variables_file, "".join(lines))
+        write_atomically(self.variables_file, "".join(lines), mode=_PRIVATE)
 
     def _simulated(self) -> dict[str, str]:
         place = self.place()
@@ -209,12 +234,26 @@ class Home:
         }
 
     def _make_password(self) -> None:
-        if not self.passwords_file.exists():
-            self._write_password(secrets.token_urlsafe(12))
+        # Airflow would make a password too, but prints it to the API server's log.
+        write_once(self.passwords_file, _passwords(secrets.token_urlsafe(12)), mode=_PRIVATE)
 
     def _write_password(self, password: str) -> None:
-        # Airflow would make a password too, but prints it to the API server's log.
-        _write_private(self.passwords_file, json.dumps({USER: password}))
+        text, file = _passwords(password), self.passwords_file
+        with contextlib.suppress(OSError):
+            if file.read_text(encoding="utf-8") == text:
+                return
+        write_atomically(file, text, mode=_PRIVATE)
+
+    def _kept_keys(self) -> dict[str, str]:
+        try:
+            kept: dict[str, str] = json.loads(self._secrets_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise ConfigurationError(f"there are no keys in {self.path} yet; run: llm-orchestrator db init") from None
+        except OSError as error:
+            raise ConfigurationError(
+                f"{self._secrets_file} cannot be read ({error.strerror}); run this as the user who owns the file"
+            ) from error
+        return kept
 
     @property
     def _secrets_file(self) -> Path:
@@ -243,9 +282,5 @@ def _free_port(held: contextlib.ExitStack, wanted: int) -> int:
     raise ConfigurationError(f"no port is free on {LOOPBACK}")
 
 
-def _write_private(path: Path, text: str) -> None:
-    scratch = path.with_suffix(".tmp")
-    scratch.unlink(missing_ok=True)
-    with open(os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        file.write(text)
-    scratch.replace(path)
+def _passwords(password: str) -> str:
+    return json.dumps({USER: password})

@@ -23,6 +23,8 @@ ALL = "*"
 
 def add_parser(commands: Any) -> None:
     """Add the command."""
+    from airflow_llm_provider.cli.config import add_config_option
+
     parser = commands.add_parser("run", help="run a workflow here, without Airflow")
     parser.add_argument("file", metavar="FILE", help="workflow file")
     parser.add_argument("--workflow", metavar="NAME", help="which workflow of the file")
@@ -32,7 +34,7 @@ def add_parser(commands: Any) -> None:
         default="{}",
         help="inputs: a JSON object, a JSON file, or - for standard input",
     )
-    parser.add_argument("--config", metavar="FILE", help="orchestrator.yaml (default: $ORCHESTRATOR_CONFIG)")
+    add_config_option(parser)
     parser.add_argument(
         "--offline",
         action="store_true",

@@ -21,6 +21,8 @@ from pathlib import Path
 
 from airflow_llm_provider.cli.airflow_api import AirflowAPI
 from airflow_llm_provider.cli.components import LOOPBACK, components
+from airflow_llm_provider.cli.database import migrate
+from airflow_llm_provider.cli.files import write_atomically
 from airflow_llm_provider.cli.home import USER, Home, Place
 from airflow_llm_provider.cli.supervision import Component, Plan, State, is_supervised, read_state, write_plan
 from airflow_llm_provider.errors import ConfigurationError, LLMProviderError
@@ -92,12 +94,13 @@ class Stand:
             Whether this call started it.
 
         Raises:
-            ConfigurationError: There is no dags folder, the port is in use, or the stand that is up is a different one.
-            StandError: The database cannot be made.
+            ConfigurationError: There is no dags folder, the port is in use, the database cannot be made, or the stand that is
+                up is a different one.
+            StandError: The supervisor does not start.
         """
         if not self.dags_folder.is_dir():
             raise ConfigurationError(f"there is no dags folder {self.dags_folder}: name the right one")
-        self.home.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.home.make()
         with self._alone():
             if self.is_up():
                 self._check_same()
@@ -142,7 +145,7 @@ class Stand:
             if component.failures >= _HOPELESS:
                 raise StandError(f"{name} keeps ending (exit code {component.last_exit}); {_tail(self.home.log(name))}")
 
-    def stop(self, timeout: float = 90) -> bool:
+    def stop(self, timeout: float = 120) -> bool:
         """Stop all components and the supervisor.
 
         Args:
@@ -198,18 +201,8 @@ class Stand:
         if done == wanted and self.home.database.exists():
             return
         say("bringing the database up to date" if done else "making the database, once")
-        if not done:
-            # A first making that was cut short leaves tables that a second cannot go on with.
-            for rest in self.home.path.glob(f"{self.home.database.name}*"):
-                rest.unlink()
-        migration = self._run("migrate", sys.executable, "-m", "airflow", "db", "migrate")
-        try:
-            code = migration.wait()
-        finally:
-            migration.kill()
-        if code:
-            raise StandError(f"the database cannot be made (exit code {code}); {_tail(self.home.log('migrate'))}")
-        stamp.write_text(wanted, encoding="utf-8")
+        migrate(self.home.environment(self.variables))
+        write_atomically(stamp, wanted)
 
     def _launch(self) -> None:
         write_plan(Plan((_simulator(self.place), *components(self.home.configuration())), self.home.path))

@@ -10,10 +10,14 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
+
+from airflow_llm_provider.cli.files import write_atomically
+from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = [
     "Component",
@@ -21,8 +25,8 @@ __all__ = [
     "Plan",
     "Policy",
     "State",
+    "alone",
     "is_supervised",
-    "lock",
     "read_plan",
     "read_state",
     "write_plan",
@@ -39,8 +43,7 @@ class Component:
     Attributes:
         name: Its name in the state and of its log file.
         command: Program and arguments.
-        probes: Addresses that must answer a GET, one after the other, before it counts as running; any status below
-            500 will do.
+        probes: Addresses that must answer a GET with status 200, one after the other, before it counts as running.
         grace: Seconds between the request to end and the kill; None takes the policy's.
         variables: Environment variables of its own; no secrets, for the plan is a file.
     """
@@ -129,7 +132,8 @@ class State:
 
 def write_plan(plan: Plan) -> None:
     """Write the plan into its folder."""
-    _replace(plan.file, {"components": [asdict(item) for item in plan.components], "policy": asdict(plan.policy)})
+    data = {"components": [asdict(item) for item in plan.components], "policy": asdict(plan.policy)}
+    write_atomically(plan.file, json.dumps(data, indent=2))
 
 
 def read_plan(folder: Path) -> Plan | None:
@@ -145,8 +149,12 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Write how the components are doing."""
-    _replace(folder / "state.json", asdict(state))
+    """Write how the components are doing.
+
+    Raises:
+        ConfigurationError: It cannot be written.
+    """
+    write_atomically(folder / "state.json", json.dumps(asdict(state), indent=2))
 
 
 def read_state(folder: Path) -> State | None:
@@ -158,14 +166,34 @@ def read_state(folder: Path) -> State | None:
     return State(data["pid"], data["started"], components)
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Be the one supervisor of a folder, which is made if need be.
+
+    Raises:
+        ConfigurationError: Another is at work on it, or it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = (folder / "supervisor.lock").open("w")
+    except OSError as error:
+        raise ConfigurationError(f"{folder} cannot be written: {error.strerror}") from error
+    with file:
+        if not _lock_soon(file.fileno()):
+            raise ConfigurationError(
+                f"another supervisor is at work on {folder}; stop it before starting a second, or take another home"
+            )
+        yield
+
+
 def is_supervised(folder: Path) -> bool:
     """Tell whether a supervisor is at work on the folder; unlike a process id, its lock cannot become another's."""
     with contextlib.suppress(FileNotFoundError), (folder / "supervisor.lock").open() as file:
-        return not lock(file.fileno())
+        return not _lock(file.fileno())
     return False
 
 
-def lock(descriptor: int) -> bool:
+def _lock(descriptor: int) -> bool:
     """Take the lock of an open file for as long as it stays open; False when another process holds it."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -174,16 +202,18 @@ def lock(descriptor: int) -> bool:
     return True
 
 
+def _lock_soon(descriptor: int) -> bool:
+    # Who asks whether a supervisor is at work holds the lock for an instant.
+    for _ in range(20):
+        if _lock(descriptor):
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def _read(path: Path) -> dict[str, Any] | None:
     try:
         data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         return data
     except FileNotFoundError:
         return None
-
-
-def _replace(path: Path, data: object) -> None:
-    # A reader never sees half a file.
-    scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps(data, indent=2), encoding="utf-8")
-    scratch.replace(path)

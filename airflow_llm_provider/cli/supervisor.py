@@ -20,12 +20,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import httpx
 
-from airflow_llm_provider.cli.supervision import Component, ComponentState, Plan, State, lock, read_plan, write_state
+from airflow_llm_provider.cli.supervision import Component, ComponentState, Plan, State, alone, read_plan, write_state
+from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["main", "supervise"]
 
@@ -34,25 +35,18 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _POLL = 0.1
 
 
-def supervise(plan: Plan, on_ready: Callable[[], None] | None = None) -> int:
+def supervise(plan: Plan, on_ready: Callable[[], None] | None = None) -> None:
     """Keep the plan's components alive until SIGTERM, SIGINT or SIGHUP; a second signal cuts the grace short.
+
+    Whoever calls it is the one supervisor of the plan's folder: see :func:`~airflow_llm_provider.cli.supervision.alone`.
 
     Args:
         plan: What to keep alive.
         on_ready: Called once, when all of them run.
-
-    Returns:
-        0 after an orderly end, 1 when another supervisor is at work on the plan's folder.
     """
-    plan.log("supervisor").parent.mkdir(parents=True, exist_ok=True)
-    with (plan.folder / "supervisor.lock").open("w") as file:
-        if not _lock_soon(file.fileno()):
-            _say(f"another supervisor is at work on {plan.folder}; stop it before starting a second")
-            return 1
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        asyncio.run(_Supervisor(plan, on_ready).run())
-    return 0
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    asyncio.run(_Supervisor(plan, on_ready).run())
 
 
 class _Supervisor:
@@ -67,14 +61,25 @@ class _Supervisor:
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            loop.add_signal_handler(number, self._on_signal)
+            # nohup has SIGHUP ignored.
+            if signal.getsignal(number) != signal.SIG_IGN:
+                loop.add_signal_handler(number, self._on_signal)
+        reaper = asyncio.create_task(self._reap())
         keepers = {item.name: asyncio.create_task(self._keep(item)) for item in self._plan.components}
-        await self._stopping.wait()
-        _say("stopping")
-        for component in reversed(self._plan.components):
-            await self._end(component)
-            await keepers[component.name]
-        self._kill_orphans()
+        try:
+            # No keeper ends before that, unless by an error; then no component outlives the supervisor.
+            stopping = asyncio.create_task(self._stopping.wait())
+            await asyncio.wait((stopping, *keepers.values()), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._stopping.set()
+            _say("stopping")
+            for component in reversed(self._plan.components):
+                await self._end(component)
+                await asyncio.wait((keepers[component.name],))
+            self._kill_orphans()
+            reaper.cancel()
+        for keeper in keepers.values():
+            keeper.result()
 
     def _on_signal(self) -> None:
         (self._hurry if self._stopping.is_set() else self._stopping).set()
@@ -83,10 +88,11 @@ class _Supervisor:
         name, state, policy = component.name, self._state.components[component.name], self._plan.policy
         log = self._plan.log(name) if self._plan.keeps_logs else None
         if log is not None:
-            log.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                log.unlink(missing_ok=True)
         while not self._stopping.is_set():
             since = time.monotonic()
-            code = await self._run_once(component, state, log)
+            ending = await self._run_once(component, state, log)
             if self._stopping.is_set():
                 break
             state.failures = 1 if time.monotonic() - since >= policy.stable else state.failures + 1
@@ -94,38 +100,58 @@ class _Supervisor:
             state.status = "waiting"
             self._publish()
             told = f"; its log is {log}" if log is not None else ""
-            _say(f"{name} ended with {_ending(code)}; it starts again in {wait:g} s{told}")
+            _say(f"{name} {ending}; it starts again in {wait:g} s{told}")
             with contextlib.suppress(asyncio.TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait)
             state.restarts += not self._stopping.is_set()
         state.status = "stopped"
         self._publish()
 
-    async def _run_once(self, component: Component, state: ComponentState, log: Path | None) -> int:
-        process = self._processes[component.name] = _start(component, log)
+    async def _run_once(self, component: Component, state: ComponentState, log: Path | None) -> str:
+        """Start a component, wait until it ends, and tell how it did."""
+        try:
+            process = self._processes[component.name] = _start(component, log)
+        except OSError as error:
+            return f"cannot be started ({error})"
         state.pid, state.status = process.pid, "starting"
         self._publish()
-        probe = asyncio.create_task(self._probe(component, state))
+        probe = asyncio.create_task(self._probe(component, state, process))
         await _until(lambda: process.poll() is not None)
         probe.cancel()
         del self._processes[component.name]
         _kill_group(process.pid)
         self._kill_orphans()
         state.pid, state.last_exit = None, process.returncode
-        return process.returncode
+        return f"ended with {_ending(process.returncode)}"
 
-    async def _probe(self, component: Component, state: ComponentState) -> None:
+    async def _probe(self, component: Component, state: ComponentState, process: subprocess.Popen[bytes]) -> None:
         # The first answer of a fresh server may take it half a minute; a proxy of the environment is not for loopback, and a
         # certificate is for the name by which others reach it.
         async with httpx.AsyncClient(trust_env=False, verify=False, timeout=120) as client:
             for address in component.probes:
                 while not await _answers(client, address):  # noqa: ASYNC110  no event tells
                     await asyncio.sleep(_POLL)
+        if process.poll() is not None:
+            # It was another program that has answered.
+            return
         state.status = "running"
         self._publish()
         if self._on_ready and all(each.status == "running" for each in self._state.components.values()):
-            self._on_ready()
+            with contextlib.suppress(OSError):
+                self._on_ready()
             self._on_ready = None
+
+    async def _reap(self) -> None:
+        """Bury orphans as soon as they end: their dead would fill the table of processes."""
+        while _LIBC is not None:
+            self._bury()
+            await asyncio.sleep(_POLL)
+
+    def _bury(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                ours = [process for process in self._processes.values() if process.pid == ended.si_pid]
+                _ = ours[0].poll() if ours else os.waitpid(ended.si_pid, 0)
 
     async def _end(self, component: Component) -> None:
         process = self._processes.get(component.name)
@@ -141,9 +167,10 @@ class _Supervisor:
             _kill_group(process.pid)
 
     def _kill_orphans(self) -> None:
-        known = {process.pid for process in self._processes.values()}
+        # What shares a component's session is its own, and lives while it does.
+        living = {process.pid for process in self._processes.values()}
         # Killing an orphan hands its own children over, so look until none is left.
-        while orphans := _children() - known:
+        while orphans := [pid for pid, session in _children() if not living & {pid, session}]:
             for pid in orphans:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
@@ -151,7 +178,11 @@ class _Supervisor:
                     os.waitpid(pid, 0)
 
     def _publish(self) -> None:
-        write_state(self._plan.folder, self._state)
+        # That components live matters more than that somebody can read how they do.
+        try:
+            write_state(self._plan.folder, self._state)
+        except ConfigurationError as error:
+            _say(str(error))
 
 
 def _start(component: Component, log: Path | None) -> subprocess.Popen[bytes]:
@@ -184,20 +215,21 @@ async def _until(condition: Callable[[], bool]) -> None:
 
 async def _answers(client: httpx.AsyncClient, address: str) -> bool:
     try:
-        return (await client.get(address)).status_code < 500
+        return (await client.get(address)).status_code == 200
     except httpx.HTTPError:
         return False
 
 
-def _children() -> set[int]:
-    me, found = str(os.getpid()), set()
+def _children() -> Iterator[tuple[int, int]]:
+    """Give the children of this process, each with its session."""
+    me = str(os.getpid())
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        # The second field, the program's name, may hold spaces and brackets; state and parent follow it.
+        # The second field, the program's name, may hold spaces and brackets; state, parent, group and session follow it.
         with contextlib.suppress(OSError):
             pid, _, rest = stat.read_text(encoding="utf-8", errors="replace").partition(" ")
-            if rest.rpartition(")")[2].split()[1] == me:
-                found.add(int(pid))
-    return found
+            _, parent, _, session, *_ = rest.rpartition(")")[2].split()
+            if parent == me:
+                yield int(pid), int(session)
 
 
 def _kill_group(leader: int) -> None:
@@ -209,27 +241,31 @@ def _ending(code: int) -> str:
     return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
 
 
-def _lock_soon(descriptor: int) -> bool:
-    # Who asks whether a supervisor is at work holds the lock for an instant.
-    for _ in range(20):
-        if lock(descriptor):
-            return True
-        time.sleep(0.05)
-    return False
-
-
 def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", flush=True)
+    # Nobody may be listening any more, or the disk may be full. What stayed in a buffer would fail again at the end.
+    with contextlib.suppress(OSError):
+        os.write(1, f"{time.strftime('%H:%M:%S')} {line}\n".encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run as a program: the one argument is the folder that holds the plan."""
+    """Run as a program: the one argument is the folder that holds the plan.
+
+    Returns:
+        0 after an orderly end, 1 when another supervisor is at work on the folder, 2 when it holds no plan.
+    """
     (folder,) = sys.argv[1:] if arguments is None else arguments
     plan = read_plan(Path(folder))
     if plan is None:
         print(f"{folder} holds no plan.json: write one with supervision.write_plan", file=sys.stderr)
         return 2
-    return supervise(plan)
+    try:
+        with alone(plan.folder):
+            plan.log("supervisor").parent.mkdir(parents=True, exist_ok=True)
+            supervise(plan)
+    except ConfigurationError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

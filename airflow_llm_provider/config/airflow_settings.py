@@ -223,7 +223,10 @@ def _servers(configuration: Configuration) -> Iterator[Setting]:
         tasks = f"{server.tasks_address}/execution/"
         source = "server.execution_url" if server.execution_url else "server.port.execution"
         yield Setting("core", "execution_api_server_url", tasks, why, source)
-    if server.tls.enabled:
+    if server.tls.ca_file:
+        authority = _text(server.tls.ca_file)
+        yield Setting("api", "ssl_ca_file", authority, "whom tasks believe", "server.tls.ca_file")
+    if server.tls.enabled and server.mode in ("standalone", "api"):
         yield Setting(
             "api", "ssl_cert", _text(server.tls.cert_file), "the API server speaks https", "server.tls.cert_file"
         )
@@ -347,9 +350,9 @@ def _observability(configuration: Configuration) -> Iterator[Setting]:
     why, source = "which messages are written", "observability.logging.level"
     yield Setting("logging", "logging_level", _LEVELS[logging.level], why, source)
     if logging.level == "trace":
-        yield Setting(
-            "logging", "namespace_levels", "sqlalchemy.engine=INFO", "every statement of the database", source
-        )
+        # Airflow holds the logger of the statements at warnings, whatever level it is given.
+        echo = json.dumps({"echo": True})
+        yield Setting("database", "sql_alchemy_engine_args", echo, "every statement of the database", source)
     as_json = str(logging.format == "json")
     yield Setting("logging", "json_logs", as_json, "one JSON object a line", "observability.logging.format")
     if logging.tasks:

@@ -110,6 +110,14 @@ class Configuration(Section):
         url = self.execution.queue.url or (self.cache.url if self.cache.type == "redis" else None)
         return url.get_secret_value() if url else None
 
+    @property
+    def keeps_results_in_database(self) -> bool:
+        """Whether workers tell the metadata database how a task has ended, and not the queue or another place."""
+        backend, broker = self.execution.queue.result_backend, self.broker or ""
+        if backend is not None:
+            return backend.get_secret_value().startswith("db+")
+        return not broker.startswith(("redis", "unix"))
+
     def with_keys(self, make: Callable[[str], str]) -> Configuration:
         """Give it with the keys that it does not name.
 

@@ -71,7 +71,9 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
             "tasks of this machine and of edge sites report to one server, whose certificate can be for one address only",
             "leave TLS to a proxy before it (server.behind_proxy: true), or take the modes api, scheduler and so on",
         )
-    if configuration.database.kind == "sqlite" and (mode != "standalone" or configuration.executor != "local"):
+    needs_none = mode == "worker" and not configuration.keeps_results_in_database
+    shared = mode != "standalone" or configuration.executor != "local"
+    if configuration.database.kind == "sqlite" and shared and not needs_none:
         yield Contradiction(
             "database.url",
             f"several machines cannot share SQLite, but the mode is {mode!r} and the executor {configuration.executor!r}",
@@ -84,6 +86,13 @@ def _between_processes(configuration: Configuration) -> Iterator[Contradiction]:
             "execution.executor.type",
             f"the mode {mode!r} has no tasks to take with executor type {configuration.executor!r}",
             "write celery",
+        )
+    if mode == "worker" and configuration.server.execution_url is None:
+        yield Contradiction(
+            "server.execution_url",
+            f"the mode {mode!r} needs 'server.execution_url': by default its tasks report to this machine",
+            "write where the server for tasks is, such as http://10.0.0.1:8081, or http://127.0.0.1:8081 if it is here",
+            follows_from=("server.mode",),
         )
     if configuration.executor == "local" and mode not in ("standalone", "worker"):
         yield Contradiction(

@@ -215,11 +215,7 @@ def _becomes() -> Mapping[str, tuple[str, ...]]:
 
 _EVERYTHING: tuple[Mapping[str, Any], ...] = (
     {
-        "server": {
-            "mode": "edge-worker",
-            "behind_proxy": True,
-            "tls": {"enabled": True, "cert_file": "/c", "key_file": "/k"},
-        },
+        "server": {"mode": "edge-worker", "behind_proxy": True},
         "database": {"url": "postgresql://host/name"},
         "execution": {
             "executor": {"type": "celery"},
@@ -247,4 +243,5 @@ _EVERYTHING: tuple[Mapping[str, Any], ...] = (
     {"execution": {"executor": {"type": "celery"}, "queue": {"url": "amqp://host"}}},
     {"execution": {"executor": {"type": "celery"}, "queue": {"url": "redis://host"}}},
     {},
+    {"server": {"tls": {"enabled": True, "cert_file": "/c", "key_file": "/k", "ca_file": "/a"}}},
 )

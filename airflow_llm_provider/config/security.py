@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import secrets
 from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr, model_validator
@@ -11,7 +12,7 @@ from typing_extensions import Self
 
 from airflow_llm_provider.config.section import Duration, FilePath, Section
 
-__all__ = ["Audit", "Authentication", "Authorization", "Security"]
+__all__ = ["Audit", "Authentication", "Authorization", "Security", "new_fernet_key"]
 
 
 class Authentication(Section):
@@ -86,6 +87,11 @@ class Security(Section):
                 "'fernet_key' is not 32 bytes in URL-safe base64; make one with: openssl rand -base64 32 | tr '+/' '-_'"
             )
         return self
+
+
+def new_fernet_key() -> str:
+    """Make a key to encrypt with: 32 bytes in URL-safe base64."""
+    return base64.urlsafe_b64encode(secrets.token_bytes(32)).decode()
 
 
 def _is_fernet_key(secret: SecretStr) -> bool:

@@ -54,11 +54,14 @@ class Tls(Section):
         enabled: Whether the servers speak https.
         cert_file: PEM file with the certificate and what leads to its root.
         key_file: PEM file with the certificate's key.
+        ca_file: PEM file with the certificates of those whom tasks believe when they report, beside those whom everybody believes:
+            for servers whose certificate is of one's own making.
     """
 
     enabled: bool = False
     cert_file: FilePath | None = None
     key_file: FilePath | None = None
+    ca_file: FilePath | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> Self:
@@ -119,7 +122,8 @@ class Server(Section):
             port: Its port.
         """
         # Who listens everywhere is reached here as well.
-        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.host, self.host)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        host = f"[{host}]" if ":" in host else host
         return f"{self.scheme}://{host}:{port}{self.path}"
 
 

@@ -68,6 +68,20 @@ execution: {{queue: {{url: "redis://:hunter-3@127.0.0.1:{free_port()}/0"}}}}
     assert said == "the queue cannot be asked (OperationalError)"
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("scheduler", "the database cannot be asked (OperationalError)"),
+        ("worker", "the file names no queue; write execution.queue.url"),
+    ],
+)
+def test_a_mode_that_the_file_is_not_made_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], mode: str, expected: str
+) -> None:
+    assert asked(tmp_path, "", capsys, "--mode", mode) == (1, expected)
+    assert not (tmp_path / "home").exists()
+
+
 def test_a_worker_at_another_site_is_not_ended_because_the_link_is_lost(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -69,7 +69,8 @@ _EXCUSES = (
 
 _OF_THE_CHART = {
     ("core", "executor"), ("core", "dags_folder"), ("api", "host"), ("api", "port"),
-    ("api", "ssl_cert"), ("api", "ssl_key"), ("logging", "base_log_folder"), ("dag_processor", "dag_bundle_storage_path"),
+    ("api", "ssl_cert"), ("api", "ssl_key"), ("api", "ssl_ca_file"),
+    ("logging", "base_log_folder"), ("dag_processor", "dag_bundle_storage_path"),
 }  # fmt: skip
 """Options that follow from the chart's own values, or from where things are in a pod."""
 

@@ -6,12 +6,12 @@ by ``kubectl create`` and left alone when the others are applied again.
 
 from __future__ import annotations
 
-import base64
 import json
 import secrets
 
 from airflow_llm_provider.config.render import Source
 from airflow_llm_provider.config.render.secrets import PASSWORDS, manifests, to_make, users
+from airflow_llm_provider.config.security import new_fernet_key
 
 __all__ = ["files"]
 
@@ -22,7 +22,7 @@ def files(source: Source) -> dict[str, str]:
     password = configuration.security.authentication.admin_password
     given = {"admin": password.get_secret_value()} if password else {}
     made = {
-        "fernet-key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "fernet-key": new_fernet_key(),
         PASSWORDS: json.dumps({user: given.get(user) or secrets.token_urlsafe(12) for user in users(configuration)}),
     }
     held = {

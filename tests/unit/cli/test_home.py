@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import socket
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
 from airflow_llm_provider.cli import home as module
 from airflow_llm_provider.cli.home import USER, Home
+from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.security import Authentication, Security
+from airflow_llm_provider.config.server import Server
 from airflow_llm_provider.errors import ConfigurationError
 
 
@@ -66,6 +72,62 @@ def test_secrets_are_made_once_and_are_private(home: Home) -> None:
     assert len(password) >= 16
     for file in (home.passwords_file, home.path / "secrets.json", home.variables_file):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+def test_of_several_that_make_secrets_at_once_one_wins(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys\n"
+        "from airflow_llm_provider.cli.home import Home\n"
+        "from airflow_llm_provider.config.configuration import Configuration\n"
+        "configuration = Home(pathlib.Path(sys.argv[1])).prepare(Configuration())\n"
+        "print(configuration.security.fernet_key.get_secret_value())\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "home")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    said = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [0, 0, 0, 0]
+    assert len(set(said)) == 1
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["passwords.json", "secrets.json"]
+
+
+def test_what_is_only_read_makes_nothing(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    with pytest.raises(ConfigurationError, match=r"there are no keys in .* yet; run: llm-orchestrator db init"):
+        home.with_keys(Configuration())
+    assert not home.path.exists()
+    made = home.prepare(Configuration())
+    assert home.with_keys(Configuration()) == made
+
+
+def test_a_password_of_the_file_is_written_when_it_is_another(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+
+    def prepare(password: str) -> int:
+        authentication = Authentication(admin_password=SecretStr(password))
+        home.prepare(Configuration(security=Security(authentication=authentication)))
+        return home.passwords_file.stat().st_ino
+
+    first = prepare("one")
+    assert prepare("one") == first
+    assert prepare("two") != first
+    assert home.password() == "two"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="root only writes for others")
+def test_what_root_makes_belongs_to_the_owner_of_the_home(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    home.make()
+    os.chown(home.path, 1234, 1234)
+    home.prepare(Configuration())
+    assert {path.stat().st_uid for path in home.path.iterdir()} == {1234}
+
+
+def test_a_machine_without_servers_has_no_password(tmp_path: Path) -> None:
+    authentication = Authentication(jwt_secret=SecretStr("s" * 64))
+    worker = Configuration(server=Server(mode="worker"), security=Security(authentication=authentication))
+    prepared = Home(tmp_path / "home").prepare(worker)
+    assert prepared.security.fernet_key is not None
+    assert [*(tmp_path / "home").iterdir()] == []
 
 
 def test_keys_differ_and_the_fernet_key_is_one(home: Home) -> None:

@@ -29,6 +29,7 @@ from airflow_llm_provider.cli.supervision import (
     write_plan,
     write_state,
 )
+from airflow_llm_provider.simulator import SimulatorServer
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="the kernel hands over orphans on Linux only")
 
@@ -55,6 +56,14 @@ HAS_HELPER = """
 import pathlib, subprocess, sys, time
 helper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
 pathlib.Path({file!r}).write_text(str(helper.pid))
+time.sleep(600)
+"""
+# Its helpers are orphans at once: one that ends, and one that stays.
+LEAVES_ORPHANS = """
+import subprocess, sys, time
+for code in ("", "import time; time.sleep(600)"):
+    subprocess.run([sys.executable, "-c", "import subprocess, sys; subprocess.Popen([sys.executable, '-c', " + repr(code) + "])"])
+print("ready", flush=True)
 time.sleep(600)
 """
 SERVES_ONCE_ALLOWED = """
@@ -85,6 +94,11 @@ def alive(pid: int) -> bool:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
         return False
     return True
+
+
+def children(parent: int) -> set[int]:
+    """Give the children of a process, also the dead that nobody has buried."""
+    return {int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()}
 
 
 def python(name: str, code: str, **options: object) -> Component:
@@ -244,6 +258,37 @@ def test_helpers_in_sessions_of_their_own_do_not_outlive_their_component(
 
 
 @on_linux
+def test_orphans_are_buried_and_live_as_long_as_their_own_component(supervised: Callable[..., Supervised]) -> None:
+    it = supervised(python("worker", LEAVES_ORPHANS), python("other", IDLE))
+    until(lambda: "ready" in it.log("worker"), "the orphans")
+    it.until_running("other")
+    until(lambda: len(children(it.process.pid)) == 3, "the dead to be buried")
+    worker, other = it.component("worker").pid, it.component("other").pid
+    [orphan] = children(it.process.pid) - {worker, other}
+    assert worker is not None
+    assert other is not None
+
+    os.kill(other, signal.SIGKILL)
+    until(lambda: it.component("other").restarts == 1, "the restart")
+    assert alive(orphan)
+
+    os.kill(worker, signal.SIGKILL)
+    until(lambda: not alive(orphan), "the orphan to be gone")
+
+
+@on_linux
+def test_a_hangup_that_is_ignored_stays_so(supervised: Callable[..., Supervised]) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        it = supervised(python("worker", IDLE))
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    it.until_running("worker")
+    ignored = int(Path(f"/proc/{it.process.pid}/status").read_text().partition("SigIgn:\t")[2].split()[0], 16)
+    assert ignored & 1 << signal.SIGHUP - 1
+
+
+@on_linux
 def test_components_do_not_outlive_a_killed_supervisor(supervised: Callable[..., Supervised]) -> None:
     it = supervised(python("worker", IDLE))
     it.until_running("worker")
@@ -264,7 +309,8 @@ def test_a_component_runs_once_its_probes_answer(supervised: Callable[..., Super
     allowed = tmp_path / "allowed"
     code = SERVES_ONCE_ALLOWED.format(file=str(allowed), port=port)
     it = supervised(
-        python("server", code, probes=(f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/missing")),
+        python("server", code, probes=(f"http://127.0.0.1:{port}/", f"http://127.0.0.1:{port}/?two")),
+        python("missing", IDLE, probes=(f"http://127.0.0.1:{port}/missing",)),
         python("other", IDLE),
     )
     it.until_running("other")
@@ -273,6 +319,51 @@ def test_a_component_runs_once_its_probes_answer(supervised: Callable[..., Super
     allowed.touch()
 
     it.until_running("server")
+    assert it.component("missing").status == "starting"
+
+
+def test_what_another_program_answers_does_not_count(supervised: Callable[..., Supervised]) -> None:
+    with SimulatorServer() as simulator:
+        address = f"{simulator.openai_base_url.removesuffix('/v1')}/health"
+        it = supervised(python("server", ENDS_AT_ONCE, probes=(address,)))
+        until(lambda: it.component("server").failures >= 3, "three failures")
+        assert it.component("server").status != "running"
+
+
+def test_a_component_that_cannot_be_started_is_tried_again(
+    supervised: Callable[..., Supervised], tmp_path: Path
+) -> None:
+    program = tmp_path / "program"
+    it = supervised(Component("later", (str(program), "-c", IDLE)), python("other", IDLE))
+    until(lambda: it.component("later").failures >= 2, "two failures")
+    it.until_running("other")
+
+    program.symlink_to(sys.executable)
+
+    it.until_running("later")
+    _, said = it.stop()
+    assert f"later cannot be started ([Errno 2] No such file or directory: '{program}'); it starts again in" in said
+
+
+def test_what_cannot_be_written_ends_no_supervision(supervised: Callable[..., Supervised], tmp_path: Path) -> None:
+    it = supervised(python("worker", IDLE))
+    it.until_running("worker")
+    first = it.component("worker").pid
+    assert first is not None
+    # No state can be kept any more, and nobody reads what is said.
+    (tmp_path / "state.json").unlink()
+    (tmp_path / "state.json").mkdir()
+    assert it.process.stdout is not None
+    it.process.stdout.close()
+
+    os.kill(first, signal.SIGKILL)
+    again = until(lambda: [pid for pid in children(it.process.pid) if pid != first and alive(pid)], "the restart")
+    (tmp_path / "state.json").rmdir()
+    os.kill(again[0], signal.SIGKILL)
+
+    until(lambda: (tmp_path / "state.json").exists() and it.component("worker").failures >= 2, "the second restart")
+    it.process.terminate()
+    assert it.process.wait(30) == 0
 
 
 def test_a_folder_has_one_supervisor(supervised: Callable[..., Supervised]) -> None:
@@ -287,7 +378,7 @@ def test_a_folder_has_one_supervisor(supervised: Callable[..., Supervised]) -> N
     )
 
     assert second.returncode == 1
-    assert f"another supervisor is at work on {it.folder}" in second.stdout
+    assert f"another supervisor is at work on {it.folder}" in second.stderr
     it.stop()
     assert not is_supervised(it.folder)
 

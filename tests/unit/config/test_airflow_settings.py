@@ -253,11 +253,12 @@ def test_the_url_of_the_database(given: str, becomes: str) -> None:
         ({"execution": {"scheduler": {"scheduling_interval": "1s"}}}, {"SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "1"}),
         ({"observability": {"logging": {"level": "warn"}}}, {"LOGGING__LOGGING_LEVEL": "WARNING"}),
         ({"observability": {"logging": {"level": "orchestrator=debug,info"}}}, {"LOGGING__LOGGING_LEVEL": "INFO"}),
-        ({"observability": {"logging": {"level": "trace"}}}, {"LOGGING__NAMESPACE_LEVELS": "sqlalchemy.engine=INFO"}),
+        ({"observability": {"logging": {"level": "trace"}}}, {"DATABASE__SQL_ALCHEMY_ENGINE_ARGS": '{"echo": true}'}),
         ({"observability": {"logging": {"format": "json"}}}, {"LOGGING__JSON_LOGS": "True"}),
         ({"observability": {"metrics": {"statsd": "h:9"}}}, {"METRICS__STATSD_HOST": "h", "METRICS__STATSD_PORT": "9"}),
         ({"security": {"authentication": {"enabled": False}}}, {"CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True"}),
         ({"security": {"authentication": {"jwt_expiry": "1h"}}}, {"API_AUTH__JWT_EXPIRATION_TIME": "3600"}),
+        ({"server": {"tls": {"ca_file": "/ca.pem"}}}, {"API__SSL_CA_FILE": "/ca.pem"}),
         ({"airflow": {"core": {"parallelism": 5}}}, {"CORE__PARALLELISM": "5"}),
     ],
 )
@@ -271,6 +272,14 @@ def test_the_url_of_the_database(given: str, becomes: str) -> None:
 def test_a_key_becomes_a_setting(sections: dict[str, Any], expected: dict[str, str]) -> None:
     made = variables(**sections)
     assert {name: made[f"AIRFLOW__{name}"] for name in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "needed"), [("standalone", True), ("api", True), ("scheduler", False), ("worker", False)]
+)
+def test_only_servers_need_the_certificate(mode: str, needed: bool) -> None:
+    made = variables(server={"mode": mode, "tls": {"enabled": True, "cert_file": "/c", "key_file": "/k"}})
+    assert ("AIRFLOW__API__SSL_CERT" in made) == needed
 
 
 def test_a_worker_at_another_site_reports_to_its_centre() -> None:

@@ -339,7 +339,7 @@ def test_what_the_environment_says_where_the_file_does_not(tmp_path: Path) -> No
         (
             "server: {mode: worker, port: []}\ndatabase: {url: nonsense}\ncache: {type: no}",
             {},
-            ["'port'", "'url'", "'type'", "'jwt_secret'"],
+            ["'port'", "'url'", "'type'", "'jwt_secret'", "'server.execution_url'"],
         ),
         (
             "airflow: {core: {executor: []}}",
@@ -429,7 +429,15 @@ SITE = f"server: {{mode: edge-worker}}\n{SIGNED}\nedge:\n"
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        ("server: {mode: worker}", ["needs a queue", "several machines cannot share SQLite", "needs 'jwt_secret'"]),
+        (
+            "server: {mode: worker}",
+            [
+                "needs a queue",
+                "several machines cannot share SQLite",
+                "needs 'jwt_secret'",
+                "its tasks report to this machine",
+            ],
+        ),
         ("server: {mode: api}", ["needs a queue", "several machines cannot share SQLite", "needs 'jwt_secret'"]),
         ("server: {mode: edge-worker}", ["needs 'edge.api_url'", "needs 'jwt_secret'"]),
         (f"{SITE}  api_url: 'centre:8080'", ["'api_url': this is no address; write one such as https://example.com"]),
@@ -458,7 +466,7 @@ SITE = f"server: {{mode: edge-worker}}\n{SIGNED}\nedge:\n"
         ("server: {tls: {enabled: true}}", ["'enabled: true' needs 'cert_file' and 'key_file'"]),
         ("cache: {type: redis}", ["type 'redis' needs 'url'"]),
         (
-            f"server: {{mode: worker}}\n{SIGNED}\nexecution: {{executor: {{type: kubernetes}}}}\ndatabase: {{url: 'postgresql://h/d'}}",
+            f"server: {{mode: worker, execution_url: 'http://h'}}\n{SIGNED}\nexecution: {{executor: {{type: kubernetes}}}}\ndatabase: {{url: 'postgresql://h/d'}}",
             ["the mode 'worker' has no tasks to take with executor type 'kubernetes'"],
         ),
         (
