@@ -9,24 +9,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import filecmp
 import io
 import json
 import os
 import shutil
 import sqlite3
-import subprocess
 import tarfile
 import tempfile
-import zlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from importlib.metadata import version
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from typing import TYPE_CHECKING, Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_OK
+from airflow_llm_provider.cli.backup_file import UNREADABLE, entries, postgres, sqlite_file, versions
 from airflow_llm_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -39,14 +35,6 @@ _LEFT_OUT = ("logs", "bundles", "airflow.cfg", "airflow.db", "plan.json", "state
 
 _PASSING = (".lock", ".tmp", "-wal", "-shm", "-journal")
 """Ends of the names of files that are nothing without the process that has made them."""
-
-_BESIDE = ("", "-wal", "-shm", "-journal")
-"""Ends of the names of the files that make one SQLite database."""
-
-_PRIVATE = ("home/secrets.json", "home/passwords.json")
-
-_UNREADABLE = (OSError, tarfile.TarError, EOFError, zlib.error, ValueError)
-"""What reading an archive may raise that is damaged, or none."""
 
 
 def add_parser(commands: Any) -> None:
@@ -85,34 +73,13 @@ def _backup(arguments: argparse.Namespace) -> int:
 
 
 def _restore(arguments: argparse.Namespace) -> int:
+    from airflow_llm_provider.cli.restoring import restore
+
     _, configuration = _configuration(arguments)
     if configuration is None:
         return EXIT_BAD_FILE
-    home = configuration.home
-    _check_is_empty(configuration)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name).resolve()
-        try:
-            with tarfile.open(arguments.file) as archive:
-                for target, member, content in _entries(archive, folder):
-                    _write(content, target, member.mode, mkdir=lambda path: path.mkdir(parents=True, exist_ok=True))
-            manifest = _read_manifest(folder / "manifest.json")
-        except _UNREADABLE as error:
-            raise ConfigurationError(f"{arguments.file} is no backup that can be read: {error}") from None
-        _check_fits(manifest, configuration)
-        places = dict(_places(folder, configuration))
-        _check_nothing_is_lost(places)
-        try:
-            with contextlib.ExitStack() as undo:
-                for source, target in places.items():
-                    if not target.exists():
-                        _place(source, target, undo)
-                # What makes a system of it comes last: until then nothing is there, or all of it.
-                _load(configuration, folder / "database", undo)
-                undo.pop_all()
-        except OSError as error:
-            raise ConfigurationError(f"nothing was restored: {error}") from None
-    print(f"restored the backup of {manifest['made']} into {home}; start it: llm-orchestrator server")
+    made = restore(arguments.file, configuration)
+    print(f"restored the backup of {made} into {configuration.home}; start it: llm-orchestrator server")
     return EXIT_OK
 
 
@@ -156,45 +123,19 @@ def _pack(configuration: Configuration, path: Path | None, folder: Path) -> Path
 def _check_comes_back(made: Path, folder: Path) -> None:
     try:
         with tarfile.open(made) as archive:
-            for _, _, content in _entries(archive, folder):
+            for _, _, content in entries(archive, folder):
                 while content.read(1024**2):
                     pass
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ConfigurationError(f"what was written is no backup that can be read, and was not kept: {error}") from None
-
-
-def _entries(archive: tarfile.TarFile, folder: Path) -> Iterator[tuple[Path, tarfile.TarInfo, IO[bytes]]]:
-    """Give the files of an archive, each with its place below a folder.
-
-    The filters of tarfile are not in every Python 3.10 and 3.11.
-    """
-    for member in archive:
-        target = (folder / member.name).resolve()
-        content = archive.extractfile(member) if member.isreg() and target.is_relative_to(folder) else None
-        if content is None:
-            raise tarfile.TarError(f"it holds {member.name!r}, which no backup does")
-        with content:
-            yield target, member, content
 
 
 def _manifest(configuration: Configuration) -> dict[str, str]:
     return {
         "made": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "database": configuration.database.kind,
-        **_versions(),
+        **versions(),
     }
-
-
-def _versions() -> dict[str, str]:
-    return {"airflow": version("apache-airflow-core"), "airflow-llm-provider": version("airflow-llm-provider")}
-
-
-def _read_manifest(path: Path) -> dict[str, str]:
-    manifest = json.loads(path.read_text(encoding="utf-8"))
-    missing = [name for name in ("made", "database", *_versions()) if name not in manifest]
-    if missing:
-        raise ValueError(f"its manifest does not say {' and '.join(missing)}")
-    return {name: str(value) for name, value in manifest.items()}
 
 
 def _kept(configuration: Configuration) -> Iterator[tuple[Path, str]]:
@@ -202,7 +143,7 @@ def _kept(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     home, dags = configuration.home, configuration.dags_folder
     apart = {dags.resolve()}
     if configuration.database.kind == "sqlite":
-        apart.add(_sqlite(configuration).resolve())
+        apart.add(sqlite_file(configuration).resolve())
     for path in _files(dags, _is_passing):
         yield path, f"dags/{path.relative_to(dags)}"
     left_out = {home / name for name in _LEFT_OUT}
@@ -252,146 +193,12 @@ def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
     archive.addfile(entry, io.BytesIO(data))
 
 
-def _check_is_empty(configuration: Configuration) -> None:
-    home = configuration.home
-    found = [home / name for name in ("airflow.db", "secrets.json")]
-    if configuration.database.kind == "sqlite":
-        database = _sqlite(configuration)
-        # What a lost system has left beside it, SQLite would take for a part of the new one.
-        found += [database.with_name(database.name + end) for end in _BESIDE]
-    there = next((path for path in found if path.is_file() and path.stat().st_size), None)
-    if there is not None:
-        raise ConfigurationError(
-            f"there is a system in {there.parent} already ({there.name}); restore into an empty home and an empty database, "
-            "or move that one away"
-        )
-
-
-def _check_fits(manifest: dict[str, str], configuration: Configuration) -> None:
-    from packaging.version import InvalidVersion, Version
-
-    kind = configuration.database.kind
-    if manifest["database"] != kind:
-        raise ConfigurationError(
-            f"the backup is of a {manifest['database']}, but the file names a {kind}; change database.url"
-        )
-    for name, installed in _versions().items():
-        try:
-            is_newer = Version(manifest[name]) > Version(installed)
-        except InvalidVersion:
-            is_newer = True
-        if is_newer:
-            raise ConfigurationError(
-                f"the backup was made with {name} {manifest[name]}, and {installed} is installed, which may not know all "
-                "that is in it; install that version first"
-            )
-    if kind == "postgresql":
-        tables = "SELECT count(*) FROM pg_tables WHERE schemaname NOT IN ('pg_catalog', 'information_schema')"
-        count = _postgres(configuration, "psql", "--no-psqlrc", "--no-align", "--tuples-only", f"--command={tables}")
-        if count.strip() != "0":
-            raise ConfigurationError(
-                f"there is a system in the database that database.url names already ({count.strip()} tables); "
-                "make an empty one, and name that"
-            )
-
-
-def _places(folder: Path, configuration: Configuration) -> Iterator[tuple[Path, Path]]:
-    """Give the files that are to be restored, each with its place."""
-    for name, root in (("home", configuration.home), ("dags", configuration.dags_folder)):
-        for path in sorted((folder / name).rglob("*")):
-            if path.is_file():
-                if f"{name}/{path.relative_to(folder / name)}" in _PRIVATE:
-                    path.chmod(0o600)
-                yield path, root / path.relative_to(folder / name)
-
-
-def _check_nothing_is_lost(places: dict[Path, Path]) -> None:
-    for source, target in places.items():
-        if target.exists() and not (target.is_file() and filecmp.cmp(source, target, shallow=False)):
-            raise ConfigurationError(f"{target} is there, and is not what the backup holds; move it away")
-
-
-def _place(source: Path, target: Path, undo: contextlib.ExitStack) -> None:
-    """Put a file where it belongs, and see to it that it goes again when not all of them can be put there."""
-
-    def mkdir(path: Path) -> None:
-        for folder in reversed([above for above in (path, *path.parents) if not above.exists()]):
-            folder.mkdir(mode=0o700)
-            undo.callback(_remove, folder.rmdir)
-
-    with source.open("rb") as content:
-        _write(content, target, source.stat().st_mode, mkdir=mkdir)
-    undo.callback(_remove, target.unlink)
-
-
-def _remove(remove: Callable[[], None]) -> None:
-    with contextlib.suppress(OSError):
-        remove()
-
-
-def _write(content: IO[bytes], target: Path, mode: int, mkdir: Callable[[Path], None]) -> None:
-    """Write a file so that nobody reads it who may not, and there is all of it or nothing."""
-    mkdir(target.parent)
-    descriptor, beside = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.")
-    try:
-        with open(descriptor, "wb") as file:
-            shutil.copyfileobj(content, file)
-        os.chmod(beside, mode & 0o777)
-        os.replace(beside, target)
-    except BaseException:
-        os.unlink(beside)
-        raise
-
-
-def _sqlite(configuration: Configuration) -> Path:
-    url = configuration.database.url
-    if url is None:
-        return configuration.home / "airflow.db"
-    return Path(unquote(url.get_secret_value().partition("///")[2].partition("?")[0]))
-
-
 def _dump(configuration: Configuration, folder: Path) -> Path:
     target = folder / "database"
     if configuration.database.kind == "sqlite":
-        source = _sqlite(configuration)
+        source = sqlite_file(configuration)
         if not source.exists():
             raise ConfigurationError(f"there is no database {source}; nothing to keep")
         return _copied(source, target)
-    _postgres(configuration, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
+    postgres(configuration, "pg_dump", "--format=custom", "--no-owner", "--no-privileges", f"--file={target}")
     return target
-
-
-def _load(configuration: Configuration, dump: Path, undo: contextlib.ExitStack) -> None:
-    if configuration.database.kind == "sqlite":
-        dump.chmod(0o600)
-        _place(dump, _sqlite(configuration), undo)
-        return
-    _postgres(
-        configuration,
-        "pg_restore",
-        "--exit-on-error",
-        "--single-transaction",
-        "--no-owner",
-        "--no-privileges",
-        str(dump),
-    )
-
-
-def _postgres(configuration: Configuration, program: str, *arguments: str) -> str:
-    """Run a program of PostgreSQL's client, and give what it says."""
-    url = configuration.database.url
-    assert url is not None
-    parts = urlsplit(url.get_secret_value())
-    if shutil.which(program) is None:
-        raise ConfigurationError(
-            f"{program} is not installed; install PostgreSQL's client, of the server's version or newer"
-        )
-    # The password goes by the environment, where a list of processes does not show it.
-    address = f"postgresql://{parts.netloc.rpartition('@')[2]}{parts.path}" + (f"?{parts.query}" if parts.query else "")
-    variables = {"PGUSER": unquote(parts.username or ""), "PGPASSWORD": unquote(parts.password or "")}
-    environment = {**os.environ, **{name: value for name, value in variables.items() if value}}
-    place = ("--dbname", address)
-    done = subprocess.run([program, *place, *arguments], env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise ConfigurationError(f"{program} failed: {' '.join(done.stderr.split())[:500]}")
-    return done.stdout

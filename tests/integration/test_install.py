@@ -9,7 +9,6 @@ import contextlib
 import os
 import shutil
 import sqlite3
-import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -64,13 +63,6 @@ SYSTEMCTL = """#!/bin/sh
 echo "$*" >> {stubs}/systemctl.log
 """
 
-RUNUSER = """#!/bin/sh
-# The Python of the tests may be in root's own home, where no other user gets to.
-while test "$1" != --; do shift; done
-shift
-exec "$@"
-"""
-
 
 class Machine:
     """A machine on which nothing is installed yet.
@@ -81,15 +73,6 @@ class Machine:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.stubs = folder / "stubs"
-        self.stubs.mkdir()
-        fill = {"stubs": self.stubs, "python": sys.executable}
-        texts = {"pip": PIP, "python": PYTHON, "llm-orchestrator": PROGRAM, "systemctl": SYSTEMCTL, "runuser": RUNUSER}
-        for name, text in texts.items():
-            path = self.stubs / name
-            path.write_text(text.format(**fill))
-            path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-        (self.stubs / "migrate.py").write_text(MIGRATE)
         for name, place in FOLDERS.items():
             if name == "etc":
                 shutil.copytree(place, folder / name, symlinks=True, ignore_dangling_symlinks=True)
@@ -97,14 +80,29 @@ class Machine:
                 (folder / name).mkdir()
         (folder / "run" / "systemd" / "system").mkdir(parents=True)
         (folder / "etc" / "systemd" / "system").mkdir(parents=True, exist_ok=True)
+        self.stubs = folder / "opt" / "stubs"
+        self.stubs.mkdir()
+        texts = {"pip": PIP, "python": PYTHON, "llm-orchestrator": PROGRAM, "systemctl": SYSTEMCTL}
+        for name, text in {**texts, "migrate.py": MIGRATE}.items():
+            path = self.stubs / name
+            path.write_text(text.replace("{stubs}", "/opt/stubs").replace("{python}", sys.executable))
+            path.chmod(0o755)
 
     def do(self, command: str, *, fails: bool = False) -> str:
         """Run a command of the shell on it, and give what it says."""
-        mounts = "".join(f"mount --bind {self._folder / name} {place}\n" for name, place in FOLDERS.items())
-        environment = {**os.environ, "PATH": f"{self.stubs}:{os.environ['PATH']}", "PYTHON": str(self.stubs / "python")}
-        environment["PYTHONPATH"] = str(REPOSITORY)
+        mounts = [f"mount --bind {self._folder / name} {place}" for name, place in FOLDERS.items()]
+        if sys.base_prefix.startswith("/root/"):
+            # Where root has a Python of its own, others get to that, and to nothing else of root's.
+            above = Path(*Path(sys.base_prefix).parts[:3])
+            mounts = [
+                f"mkdir --parents {self._folder}/root/{above.name}",
+                f"mount --bind {above} {self._folder}/root/{above.name}",
+                f"mount --rbind {self._folder}/root /root",
+                *mounts,
+            ]
+        environment = {**os.environ, "PATH": f"/opt/stubs:{os.environ['PATH']}", "PYTHON": "/opt/stubs/python"}
         done = subprocess.run(
-            ["unshare", "--mount", "bash", "-euc", f"{mounts}cd /\n{command}"],
+            ["unshare", "--mount", "bash", "-euc", "\n".join([*mounts, "cd /", command])],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -139,7 +137,11 @@ def machine(tmp_path: Path) -> Iterator[Machine]:
     probe = subprocess.run(["unshare", "--mount", "mount", "--bind", "/tmp", "/tmp"], check=False, capture_output=True)
     if os.geteuid() or probe.returncode:
         pytest.skip("only root may give a process other folders")
-    yield Machine(tmp_path)
+    machine = Machine(tmp_path)
+    imports = f"runuser --user nobody -- {sys.executable} -c 'import airflow_llm_provider'"
+    if "reached" not in machine.do(f"{imports} && echo reached || true"):
+        pytest.skip("the user of the service cannot get to this Python, or to this checkout")
+    yield machine
     shutil.rmtree(tmp_path / "etc")
 
 
