@@ -351,6 +351,16 @@ def test_a_backup_that_is_not_for_here(
     assert not (tmp_path / "second").exists()
 
 
+@pytest.mark.usefixtures("programs")
+def test_when_the_database_cannot_be_restored_nothing_is(
+    tmp_path: Path, database: str, kept: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = rewritten(kept, tmp_path / "other.tar.gz", {"database": "postgresql"})
+    assert main(["restore", str(other), "--config", config(tmp_path, "second", database_url(database))]) == 2
+    assert "pg_restore failed" in capsys.readouterr().err
+    assert not (tmp_path / "second").exists()
+
+
 def test_half_a_backup(tmp_path: Path, kept: Path, capsys: pytest.CaptureFixture[str]) -> None:
     half = tmp_path / "half.tar.gz"
     half.write_bytes(kept.read_bytes()[: kept.stat().st_size // 2])
