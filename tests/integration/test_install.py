@@ -134,8 +134,12 @@ class Machine:
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
     """Give a machine, where this one lets its folders be others for a process."""
-    probe = subprocess.run(["unshare", "--mount", "mount", "--bind", "/tmp", "/tmp"], check=False, capture_output=True)
-    if os.geteuid() or probe.returncode:
+    probe = ["unshare", "--mount", "mount", "--bind", "/tmp", "/tmp"]
+    if (
+        os.geteuid()
+        or shutil.which("unshare") is None
+        or subprocess.run(probe, check=False, capture_output=True).returncode
+    ):
         pytest.skip("only root may give a process other folders")
     machine = Machine(tmp_path)
     imports = f"runuser --user nobody -- {sys.executable} -c 'import airflow_llm_provider'"
