@@ -101,15 +101,15 @@ def machine(made_images: dict[str, str], tmp_path: Path) -> Iterator[Machine]:
 
 
 def test_install_upgrade_and_roll_back(machine: Machine) -> None:
-    machine.do(f"cp -r /source/. /tmp/source; printf '%s' '{SETTINGS}' > /tmp/settings.yaml")
+    machine.do("cp -r /source/. /tmp/source")
+    machine.do(f"printf '%s' '{SETTINGS}' > /tmp/settings.yaml; printf '%s' '{VARIABLES}' > /tmp/environment")
     install = "/source/systemd/install.sh --package '/tmp/source[server]'"
     refused = "--package /nowhere 2>&1 && exit 1 || test $? -eq 1"
     assert "nothing was changed" in machine.do(
         f"/source/systemd/install.sh {refused}; ls /opt/llm-orchestrator-releases"
     )
 
-    machine.do(f"{install} --constraints /older.txt --config /tmp/settings.yaml")
-    machine.do(f"printf '%s' '{VARIABLES}' > /etc/llm-orchestrator/environment")
+    machine.do(f"{install} --constraints /older.txt --config /tmp/settings.yaml --environment /tmp/environment")
     machine.do(f"printf '%s' '{WORKFLOW}' > /var/lib/llm-orchestrator/dags/chain.yaml")
     machine.do("setsid /opt/llm-orchestrator/bin/llm-orchestrator simulator > /dev/null 2>&1 &")
     modes = machine.do("stat -c '%U:%G %a' /etc/llm-orchestrator/config.yaml /etc/llm-orchestrator/environment").split(

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.render import Source, render
+from tests.conftest import REPOSITORY
 
 CONFIGURATION = Configuration.model_validate(
     {
@@ -53,10 +52,10 @@ def analyze() -> str:
     return found
 
 
-def units(tmp_path: Path) -> list[Path]:
+def units(tmp_path: Path, configuration: Configuration = CONFIGURATION) -> list[Path]:
     """Write the units with a program, a user and a folder that are on every machine."""
     made = []
-    for name, text in render("systemd", Source(CONFIGURATION)).items():
+    for name, text in render("systemd", Source(configuration)).items():
         if name.endswith(".service"):
             here = re.sub(r"^(User|Group)=.*$", r"\1=root", text, flags=re.MULTILINE)
             here = re.sub(r"/opt/llm-orchestrator/bin/llm-orchestrator \S.*", "/bin/true", here)
@@ -101,6 +100,43 @@ def test_limits_are_those_of_the_file() -> None:
     assert "server --mode %i --config" in plain
 
 
+ELSEWHERE = {
+    "home": "/srv/my home",
+    "workflows": {"folder": "/srv/100%/dags"},
+    "database": {"url": "sqlite:////srv/data/meta.db"},
+    "fault_tolerance": {"checkpoint": {"storage": "/srv/checkpoints"}},
+    "storage": {"results": "file:///srv/results"},
+    "observability": {"logging": {"output": "server.log", "tasks": "s3://bucket/logs"}},
+}
+
+
+def test_it_may_write_where_the_file_has_it_write(tmp_path: Path, analyze: str) -> None:
+    configuration = Configuration.model_validate(ELSEWHERE)
+    made = render("systemd", Source(configuration))
+    unit = made["llm-orchestrator.service"]
+    for line in (
+        "WorkingDirectory=/srv/my home",
+        'Environment="HOME=/srv/my home" "AIRFLOW_HOME=/srv/my home"',
+        'ReadWritePaths="/srv/my home" /srv/100%%/dags /srv/data /srv/checkpoints /srv/results',
+    ):
+        assert f"\n{line}\n" in unit
+    assert '\ne "/srv/my home/logs/tasks" - - - 30d\n' in made["tmpfiles.conf"]
+    assert '\n"/srv/my home/server.log" {\n' in made["logrotate.conf"]
+    for path in units(tmp_path, configuration):
+        done = subprocess.run([analyze, "verify", str(path)], capture_output=True, text=True, check=False)
+        assert [line for line in done.stderr.splitlines() if path.name in line] == []
+
+
+def test_it_has_as_long_to_end_as_elsewhere() -> None:
+    made = render("systemd", Source(CONFIGURATION))
+    compose = (REPOSITORY / "docker" / "distributed" / "docker-compose.yaml").read_text()
+    longest = max(int(seconds) for seconds in re.findall(r"stop_grace_period: (\d+)s", compose))
+    assert f"\nTimeoutStopSec={longest}\n" in made["llm-orchestrator@.service"]
+    single = (REPOSITORY / "docker" / "single-node" / "docker-compose.yaml").read_text()
+    longest = max(int(seconds) for seconds in re.findall(r"stop_grace_period: (\d+)s", single))
+    assert f"\nTimeoutStopSec={longest}\n" in made["llm-orchestrator.service"]
+
+
 def test_logrotate_takes_the_rotation(tmp_path: Path) -> None:
     program = shutil.which("logrotate", path="/usr/sbin:/sbin:/usr/bin")
     if program is None:
@@ -115,17 +151,18 @@ def test_logrotate_takes_the_rotation(tmp_path: Path) -> None:
     assert "error:" not in done.stderr
 
 
-def test_old_logs_of_tasks_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("age", "left"), [("30d", ["attempt=1.log"]), ("0", [])])
+def test_old_logs_of_tasks_go(tmp_path: Path, age: str, left: list[str]) -> None:
     program = shutil.which("systemd-tmpfiles")
     if program is None:
         pytest.skip("systemd-tmpfiles is not installed")
-    here = Configuration.model_validate({"home": str(tmp_path)})
-    (tmp_path / "ages.conf").write_text(render("systemd", Source(here))["tmpfiles.conf"])
-    task = tmp_path / "logs" / "tasks" / "dag_id=x" / "run_id=y" / "task_id=z"
+    here = tmp_path / "with space"
+    rendered = render("systemd", Source(Configuration.model_validate({"home": str(here)})))["tmpfiles.conf"]
+    # Nobody can set the time of a change back, so that this file is new whatever is done to it.
+    (tmp_path / "ages.conf").write_text(rendered.replace("30d", age))
+    task = here / "logs" / "tasks" / "dag_id=x" / "run_id=y" / "task_id=z"
     task.mkdir(parents=True)
-    for name, days in {"attempt=1.log": 40, "attempt=2.log": 20}.items():
-        (task / name).write_text("said")
-        then = time.time() - days * 24 * 3600
-        os.utime(task / name, (then, then))
-    subprocess.run([program, "--clean", str(tmp_path / "ages.conf")], check=True, capture_output=True)
-    assert [path.name for path in task.iterdir()] == ["attempt=2.log"]
+    (task / "attempt=1.log").write_text("said")
+    done = subprocess.run([program, "--clean", str(tmp_path / "ages.conf")], check=True, capture_output=True, text=True)
+    assert done.stderr == ""
+    assert [path.name for path in here.rglob("*.log")] == left
