@@ -168,7 +168,7 @@ class _Supervisor:
 
     def _kill_orphans(self) -> None:
         # What shares a component's session is its own, and lives while it does.
-        living = {process.pid for process in self._processes.values()}
+        living = {process.pid for process in self._processes.values() if process.poll() is None}
         # Killing an orphan hands its own children over, so look until none is left.
         while orphans := [pid for pid, session in _children() if not living & {pid, session}]:
             for pid in orphans:
