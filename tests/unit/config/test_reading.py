@@ -466,7 +466,8 @@ SITE = f"server: {{mode: edge-worker}}\n{SIGNED}\nedge:\n"
         ("server: {tls: {enabled: true}}", ["'enabled: true' needs 'cert_file' and 'key_file'"]),
         ("cache: {type: redis}", ["type 'redis' needs 'url'"]),
         (
-            f"server: {{mode: worker, execution_url: 'http://h'}}\n{SIGNED}\nexecution: {{executor: {{type: kubernetes}}}}\ndatabase: {{url: 'postgresql://h/d'}}",
+            "server: {mode: worker, execution_url: 'http://h'}\nexecution: {executor: {type: kubernetes}}\n"
+            f"{SIGNED}\ndatabase: {{url: 'postgresql://h/d'}}",
             ["the mode 'worker' has no tasks to take with executor type 'kubernetes'"],
         ),
         (
