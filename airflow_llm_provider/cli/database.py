@@ -91,18 +91,17 @@ def _migrate(environment: Mapping[str, str]) -> None:
 
 def _unreachable(url: str) -> str:
     from sqlalchemy import create_engine
-    from sqlalchemy.exc import DBAPIError
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+    from sqlalchemy.pool import NullPool
 
     from airflow_llm_provider.clients.failures import redact
 
-    engine = create_engine(url)
     try:
-        with engine.connect():
+        with create_engine(url, poolclass=NullPool).connect():
             return ""
-    except DBAPIError as error:
-        return redact(" ".join(str(error.orig).split()), filter(None, [urlsplit(url).password]))[:300]
-    finally:
-        engine.dispose()
+    except SQLAlchemyError as error:
+        told = error.orig if isinstance(error, DBAPIError) else error
+        return redact(" ".join(str(told).split()), filter(None, [urlsplit(url).password]))[:300]
 
 
 @contextlib.contextmanager
