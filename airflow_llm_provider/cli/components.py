@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from airflow_llm_provider.cli.supervision import Component
-from airflow_llm_provider.config.airflow_settings import environment, settings_of
+from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.setting import environment
 
 __all__ = ["LOOPBACK", "airflow", "component_environment", "components", "listeners"]
 

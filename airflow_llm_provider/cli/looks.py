@@ -21,8 +21,9 @@ from airflow_llm_provider.cli.health import JOBS, SILENCE, last_heard
 from airflow_llm_provider.cli.health import trouble as trouble_of_mode
 from airflow_llm_provider.cli.looks_http import clock, from_address, looks_at_centre, looks_at_providers
 from airflow_llm_provider.cli.started import Started
-from airflow_llm_provider.config.airflow_settings import environment, settings_of
+from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.setting import environment
 
 __all__ = ["looks"]
 

@@ -9,18 +9,19 @@ nothing here imports Airflow.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import SecretStr
 
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.setting import Setting, Variable
+from airflow_llm_provider.config.variables import STORAGE_CONNECTION, variables
 
-__all__ = ["EXECUTORS", "STORAGE_CONNECTION", "Setting", "Variable", "airflow_settings", "environment", "settings_of"]
+__all__ = ["airflow_settings", "settings_of"]
 
-EXECUTORS = {
+_EXECUTORS = {
     "local": "LocalExecutor",
     "celery": "CeleryExecutor",
     "kubernetes": "KubernetesExecutor",
@@ -28,63 +29,12 @@ EXECUTORS = {
 }
 """Type of the executor to what Airflow calls it."""
 
-STORAGE_CONNECTION = "llm_storage"
-"""The Airflow connection by which Airflow itself reaches object storage; it is made of the section ``storage``."""
-
-EDGE_QUEUES = "ORCHESTRATOR_EDGE_QUEUES"
-"""The variable that :mod:`airflow_llm_provider.policy` reads."""
-
 _PRELOADED = "airflow_llm_provider.preloaded"
 """The module that loads what tasks need; it also loads what the variable ``ORCHESTRATOR_PRELOAD`` names."""
 
 _EDGE_EXECUTOR = "airflow.providers.edge3.executors.EdgeExecutor"
 _SIMPLE = "airflow.api_fastapi.auth.managers.simple.simple_auth_manager.SimpleAuthManager"
 _LEVELS = {"trace": "DEBUG", "debug": "DEBUG", "info": "INFO", "warn": "WARNING", "error": "ERROR"}
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One Airflow option.
-
-    Attributes:
-        section: The section of ``airflow.cfg``.
-        key: The option's name.
-        value: Its value, as text.
-        reason: What it is for, or why it differs from Airflow's default, in one line.
-        source: The key of ``orchestrator.yaml`` that it follows from; empty if it is the same whatever the file says.
-        is_secret: Whether nobody may read the value.
-    """
-
-    section: str
-    key: str
-    value: str
-    reason: str
-    source: str = ""
-    is_secret: bool = False
-
-    @property
-    def variable(self) -> str:
-        """The environment variable that sets the option."""
-        return f"AIRFLOW__{self.section}__{self.key}".upper().replace(".", "_")
-
-
-@dataclass(frozen=True)
-class Variable:
-    """One environment variable that is no Airflow option.
-
-    Attributes:
-        variable: Its name.
-        value: Its value.
-        reason: What it is for.
-        source: The key of ``orchestrator.yaml`` that it follows from; empty if it is the same whatever the file says.
-        is_secret: Whether nobody may read the value.
-    """
-
-    variable: str
-    value: str
-    reason: str
-    source: str = ""
-    is_secret: bool = False
 
 
 _ALWAYS = (
@@ -158,28 +108,13 @@ def airflow_settings(configuration: Configuration) -> tuple[Setting, ...]:
     )
 
 
-def _variables(configuration: Configuration) -> tuple[Variable, ...]:
-    """Give the environment variables of a system besides Airflow's options.
-
-    Args:
-        configuration: What ``orchestrator.yaml`` says.
-    """
-    parts = (_folders, _proxy, _gpus, _traces, _storage_access, _edge_queues, _preloaded)
-    return tuple(variable for part in parts for variable in part(configuration))
-
-
 def settings_of(configuration: Configuration) -> tuple[Setting | Variable, ...]:
     """Give all that a system's environment is made of.
 
     Args:
         configuration: What ``orchestrator.yaml`` says.
     """
-    return (*airflow_settings(configuration), *_variables(configuration))
-
-
-def environment(settings: Iterable[Setting | Variable]) -> dict[str, str]:
-    """Turn settings into the variables that Airflow reads; a later setting wins over an earlier one."""
-    return {setting.variable: setting.value for setting in settings}
+    return (*airflow_settings(configuration), *variables(configuration))
 
 
 def _text(value: object) -> str:
@@ -280,7 +215,7 @@ def _database_url(configuration: Configuration) -> tuple[str, str]:
 def _execution(configuration: Configuration) -> Iterator[Setting]:
     scheduler, executor = configuration.execution.scheduler, configuration.execution.executor
     kind, queue, slots = configuration.executor, str(scheduler.task_queue_size), str(executor.worker_threads)
-    names = EXECUTORS[kind] + (f",{_EDGE_EXECUTOR}" if configuration.edge.enabled else "")
+    names = _EXECUTORS[kind] + (f",{_EDGE_EXECUTOR}" if configuration.edge.enabled else "")
     yield Setting("core", "executor", names, "what runs the tasks", "execution.executor.type")
     if kind == "local":
         yield Setting(
@@ -326,23 +261,6 @@ def _result_backend(configuration: Configuration, broker: str, source: str) -> t
     if broker.startswith(("redis", "unix")):
         return broker, source
     return f"db+{_database_url(configuration)[0]}", "database.url"
-
-
-def _further_modules(configuration: Configuration) -> list[str]:
-    """Give the modules that tasks import because of what the file says."""
-    logs, results = configuration.observability.logging.tasks or "", configuration.storage.results or ""
-    found = []
-    if logs.startswith("s3://"):
-        found += ["airflow.providers.amazon.aws.log.s3_task_handler", "airflow.providers.amazon.aws.hooks.s3"]
-    if results:
-        found += ["airflow.providers.common.io.xcom.backend"]
-    if results.startswith("s3://"):
-        found += ["airflow.providers.amazon.aws.fs.s3", "s3fs"]
-    if (configuration.fault_tolerance.checkpoint.storage or "").startswith("s3://"):
-        found += ["boto3"]
-    if configuration.observability.tracing.enabled:
-        found += ["opentelemetry.exporter.otlp.proto.http.trace_exporter"]
-    return found
 
 
 def _observability(configuration: Configuration) -> Iterator[Setting]:
@@ -461,65 +379,3 @@ def _edge(configuration: Configuration) -> Iterator[Setting]:
         yield Setting(
             "edge", "heartbeat_interval", interval, "seconds between two signs of life", "edge.heartbeat_interval"
         )
-
-
-def _preloaded(configuration: Configuration) -> Iterator[Variable]:
-    if found := _further_modules(configuration):
-        why = "loaded once, and not by each task"
-        yield Variable("ORCHESTRATOR_PRELOAD", ",".join(found), why)
-
-
-def _edge_queues(configuration: Configuration) -> Iterator[Variable]:
-    if configuration.edge.enabled or configuration.server.mode == "edge-worker":
-        queues = ",".join(configuration.edge.queues)
-        yield Variable(EDGE_QUEUES, queues, "tasks of these queues go to the edge executor", "edge.queues")
-
-
-def _folders(configuration: Configuration) -> Iterator[Variable]:
-    yield Variable("AIRFLOW_HOME", str(configuration.home.absolute()), "where Airflow keeps its things", "home")
-
-
-def _proxy(configuration: Configuration) -> Iterator[Variable]:
-    if configuration.server.behind_proxy:
-        why = "the API server believes a proxy on any machine, not on its own only: let nobody else reach its port"
-        yield Variable("FORWARDED_ALLOW_IPS", "*", why, "server.behind_proxy")
-
-
-def _gpus(configuration: Configuration) -> Iterator[Variable]:
-    limit = configuration.execution.resources.gpu_limit
-    if limit is not None:
-        seen = ",".join(str(number) for number in range(limit))
-        yield Variable("CUDA_VISIBLE_DEVICES", seen, "GPUs that tasks see", "execution.resources.gpu_limit")
-
-
-def _traces(configuration: Configuration) -> Iterator[Variable]:
-    tracing = configuration.observability.tracing
-    if not tracing.enabled:
-        return
-    source, why = "observability.tracing.endpoint", "where spans are sent"
-    yield Variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", tracing.spans_endpoint, why, source)
-    why = "over HTTP; Airflow's own default is gRPC"
-    yield Variable("OTEL_TRACES_EXPORTER", "otlp_proto_http", why, "observability.tracing.exporter")
-    yield Variable(
-        "OTEL_SERVICE_NAME", "llm-orchestrator", "how the spans' sender is called", "observability.tracing.enabled"
-    )
-    source = "observability.tracing.sample_rate"
-    yield Variable("OTEL_TRACES_SAMPLER", "parentbased_traceidratio", "a run is sent as a whole, or not at all", source)
-    yield Variable("OTEL_TRACES_SAMPLER_ARG", f"{tracing.sample_rate:g}", "which part of the runs", source)
-
-
-def _storage_access(configuration: Configuration) -> Iterator[Variable]:
-    logs, results = configuration.observability.logging.tasks, configuration.storage.results
-    if not any(url and url.startswith("s3://") for url in (logs, results)):
-        return
-    s3 = configuration.storage.s3
-    extra = {"endpoint_url": s3.endpoint_url, "region_name": s3.region, "profile_name": s3.profile}
-    given = {name: value for name, value in extra.items() if value}
-    connection: dict[str, object] = {"conn_type": "aws", "extra": given}
-    if s3.access_key_id and s3.secret_access_key:
-        connection["login"] = s3.access_key_id.get_secret_value()
-        connection["password"] = s3.secret_access_key.get_secret_value()
-    if s3.session_token:
-        given["aws_session_token"] = s3.session_token.get_secret_value()
-    name = f"AIRFLOW_CONN_{STORAGE_CONNECTION.upper()}"
-    yield Variable(name, json.dumps(connection), "how Airflow reaches object storage", "storage.s3", is_secret=True)

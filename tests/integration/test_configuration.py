@@ -14,8 +14,9 @@ import pytest
 import redis
 
 from airflow_llm_provider.clients.rules import Rule
-from airflow_llm_provider.config.airflow_settings import environment, settings_of
+from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.reading import read_configuration
+from airflow_llm_provider.config.setting import environment
 from airflow_llm_provider.config.settings import load_settings
 from airflow_llm_provider.engine import cache
 from airflow_llm_provider.engine.observer import Observer

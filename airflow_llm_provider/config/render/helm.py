@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from airflow_llm_provider.config.airflow_settings import Setting, settings_of
+from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.kubernetes import GitSync, PodResources, Replicas
 from airflow_llm_provider.config.render import Source
@@ -26,6 +26,7 @@ from airflow_llm_provider.config.render.manifests import (
     runs_pods,
 )
 from airflow_llm_provider.config.render.secrets import password_secret, secret_with, variables_from_secrets
+from airflow_llm_provider.config.setting import Setting
 
 __all__ = ["AIRFLOW_VERSION", "files"]
 

@@ -15,10 +15,11 @@ from urllib.parse import urlsplit
 
 import yaml
 
-from airflow_llm_provider.config.airflow_settings import environment, settings_of
+from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.kubernetes import GitSync
 from airflow_llm_provider.config.render import Source
+from airflow_llm_provider.config.setting import environment
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = [

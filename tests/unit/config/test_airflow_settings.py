@@ -15,10 +15,11 @@ import yaml
 from sqlalchemy.engine import make_url
 
 from airflow_llm_provider.config import airflow_settings as module
-from airflow_llm_provider.config.airflow_settings import Setting, Variable, airflow_settings, environment, settings_of
+from airflow_llm_provider.config.airflow_settings import airflow_settings, settings_of
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.describe import describe
 from airflow_llm_provider.config.secrets import secrets_of
+from airflow_llm_provider.config.setting import Setting, Variable, environment
 
 API_SERVER_THREADS = 40
 
