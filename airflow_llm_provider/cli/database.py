@@ -8,11 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
 from urllib.parse import quote, unquote, urlsplit
 
+from airflow_llm_provider.cli.children import ending_with_parent
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["URL_VARIABLE", "migrate", "sqlite_file", "trouble"]
@@ -33,11 +34,10 @@ def migrate(environment: Mapping[str, str]) -> None:
         ConfigurationError: It cannot be done; the message has the last lines that Airflow wrote.
     """
     file = sqlite_file(environment[URL_VARIABLE])
-    with _ended_by_sigterm():
-        if file is None or file.exists():
-            _migrate(environment)
-        else:
-            _make(file, environment)
+    if file is None or file.exists():
+        _migrate(environment)
+    else:
+        _make(file, environment)
 
 
 def trouble(environment: Mapping[str, str]) -> str:
@@ -52,8 +52,7 @@ def trouble(environment: Mapping[str, str]) -> str:
         return "is not there yet; run: llm-orchestrator db init"
     if reason := _unreachable(url):
         return f"cannot be reached ({reason}); see to it that it runs, and that database.url is right"
-    with _ended_by_sigterm():
-        checked = _airflow(environment, "db", "check-migrations", "--migration-wait-timeout", "0")
+    checked = _airflow(environment, "db", "check-migrations", "--migration-wait-timeout", "0")
     return "is not up to date; run: llm-orchestrator db migrate" if checked.returncode else ""
 
 
@@ -104,24 +103,36 @@ def _unreachable(url: str) -> str:
         return redact(" ".join(str(told).split()), filter(None, [urlsplit(url).password]))[:300]
 
 
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    def end(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+def _airflow(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of Airflow; SIGTERM ends it, and then this process."""
+    asked: list[int] = []
+    process: subprocess.Popen[str] | None = None
 
+    def end(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+        if process is not None:
+            process.kill()
+
+    command = (sys.executable, "-m", "airflow", *arguments)
     before = signal.signal(signal.SIGTERM, end)
     try:
-        yield
+        with subprocess.Popen(
+            command,
+            env=dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            preexec_fn=ending_with_parent(),
+        ) as process:
+            if asked:
+                # It came while the command was being started.
+                process.kill()
+            said, _ = process.communicate()
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def _airflow(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    # What ends the waiting also ends the command.
-    command = (sys.executable, "-m", "airflow", *arguments)
-    return subprocess.run(
-        command, env=dict(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
+    if asked:
+        raise SystemExit(128 + asked[0])
+    return subprocess.CompletedProcess(command, process.returncode, said)
 
 
 def _end(text: str, lines: int = 12) -> str:

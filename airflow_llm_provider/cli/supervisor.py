@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import signal
 import subprocess
@@ -25,13 +24,12 @@ from pathlib import Path
 
 import httpx
 
+from airflow_llm_provider.cli.children import adopt_orphans, ending_with_parent
 from airflow_llm_provider.cli.supervision import Component, ComponentState, Plan, State, alone, read_plan, write_state
 from airflow_llm_provider.errors import ConfigurationError
 
 __all__ = ["main", "supervise"]
 
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
-_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _POLL = 0.1
 
 
@@ -44,8 +42,7 @@ def supervise(plan: Plan, on_ready: Callable[[], None] | None = None) -> None:
         plan: What to keep alive.
         on_ready: Called once, when all of them run.
     """
-    if _LIBC is not None:
-        _LIBC.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    adopt_orphans()
     asyncio.run(_Supervisor(plan, on_ready).run())
 
 
@@ -143,7 +140,7 @@ class _Supervisor:
 
     async def _reap(self) -> None:
         """Bury orphans as soon as they end: their dead would fill the table of processes."""
-        while _LIBC is not None:
+        while sys.platform == "linux":
             self._bury()
             await asyncio.sleep(_POLL)
 
@@ -186,14 +183,6 @@ class _Supervisor:
 
 
 def _start(component: Component, log: Path | None) -> subprocess.Popen[bytes]:
-    parent = os.getpid()
-
-    def die_with_parent() -> None:
-        if _LIBC is not None:
-            _LIBC.prctl(_PR_SET_PDEATHSIG, int(signal.SIGTERM), 0, 0, 0)
-            if os.getppid() != parent:
-                os._exit(0)
-
     with contextlib.ExitStack() as stack:
         output = None if log is None else stack.enter_context(log.open("ab"))
         return subprocess.Popen(
@@ -203,7 +192,7 @@ def _start(component: Component, log: Path | None) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=None if log is None else subprocess.STDOUT,
             start_new_session=True,
-            preexec_fn=die_with_parent,  # safe, for the supervisor has one thread
+            preexec_fn=ending_with_parent(),  # safe, for the supervisor has one thread
         )
 
 
