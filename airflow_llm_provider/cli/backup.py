@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow_llm_provider.cli import EXIT_BAD_FILE, EXIT_OK
-from airflow_llm_provider.cli.backup_file import UNREADABLE, entries, postgres, sqlite_file, versions
+from airflow_llm_provider.cli.backup_file import UNREADABLE, entries, postgres, versions
 from airflow_llm_provider.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -142,8 +142,8 @@ def _kept(configuration: Configuration) -> Iterator[tuple[Path, str]]:
     """Give the files to keep, with their names in the backup."""
     home, dags = configuration.home, configuration.dags_folder
     apart = {dags.resolve()}
-    if configuration.database.kind == "sqlite":
-        apart.add(sqlite_file(configuration).resolve())
+    if configuration.sqlite_file is not None:
+        apart.add(configuration.sqlite_file.resolve())
     for path in _files(dags, _is_passing):
         yield path, f"dags/{path.relative_to(dags)}"
     left_out = {home / name for name in _LEFT_OUT}
@@ -195,8 +195,8 @@ def _add_text(archive: tarfile.TarFile, name: str, text: str) -> None:
 
 def _dump(configuration: Configuration, folder: Path) -> Path:
     target = folder / "database"
-    if configuration.database.kind == "sqlite":
-        source = sqlite_file(configuration)
+    source = configuration.sqlite_file
+    if source is not None:
         if not source.exists():
             raise ConfigurationError(f"there is no database {source}; nothing to keep")
         return _copied(source, target)

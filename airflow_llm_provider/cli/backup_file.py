@@ -21,7 +21,7 @@ from airflow_llm_provider.errors import ConfigurationError
 if TYPE_CHECKING:
     from airflow_llm_provider.config.configuration import Configuration
 
-__all__ = ["UNREADABLE", "entries", "postgres", "sqlite_file", "versions"]
+__all__ = ["UNREADABLE", "entries", "postgres", "versions"]
 
 UNREADABLE = (OSError, tarfile.TarError, EOFError, zlib.error, ValueError)
 """What reading an archive may raise that is damaged, or none."""
@@ -51,18 +51,6 @@ def entries(archive: tarfile.TarFile, folder: Path) -> Iterator[tuple[Path, tarf
 def versions() -> Mapping[str, str]:
     """Give what is installed: name, as a manifest has it, to version."""
     return {"airflow": version("apache-airflow-core"), "airflow-llm-provider": version("airflow-llm-provider")}
-
-
-def sqlite_file(configuration: Configuration) -> Path:
-    """Give the file of a metadata database that is SQLite's.
-
-    Args:
-        configuration: Names the database.
-    """
-    url = configuration.database.url
-    if url is None:
-        return configuration.home / "airflow.db"
-    return Path(unquote(url.get_secret_value().partition("///")[2].partition("?")[0]))
 
 
 def postgres(configuration: Configuration, program: str, *arguments: str) -> str:

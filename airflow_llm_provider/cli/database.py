@@ -11,12 +11,13 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import FrameType
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 from airflow_llm_provider.cli.children import ending_with_parent
+from airflow_llm_provider.config.database import sqlite_file
 from airflow_llm_provider.errors import ConfigurationError
 
-__all__ = ["URL_VARIABLE", "migrate", "sqlite_file", "trouble"]
+__all__ = ["URL_VARIABLE", "migrate", "trouble"]
 
 URL_VARIABLE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
 """The variable that leads Airflow's components to the database."""
@@ -54,16 +55,6 @@ def trouble(environment: Mapping[str, str]) -> str:
         return f"cannot be reached ({reason}); see to it that it runs, and that database.url is right"
     checked = _airflow(environment, "db", "check-migrations", "--migration-wait-timeout", "0")
     return "is not up to date; run: llm-orchestrator db migrate" if checked.returncode else ""
-
-
-def sqlite_file(url: str) -> Path | None:
-    """Give the file of an SQLite; None where the URL is of another database.
-
-    Args:
-        url: The database's URL.
-    """
-    scheme, _, place = url.partition("://")
-    return Path(unquote(place.partition("?")[0].removeprefix("/"))) if scheme.startswith("sqlite") else None
 
 
 def _make(file: Path, environment: Mapping[str, str]) -> None:

@@ -142,10 +142,8 @@ def _ask_postgres(configuration: Configuration, job_type: str) -> list[tuple[str
 def _ask_sqlite(configuration: Configuration, job_type: str) -> list[tuple[str, float]]:
     import sqlite3
 
-    from airflow_llm_provider.cli.database import sqlite_file
-
-    url = configuration.database.url
-    file = (sqlite_file(url.get_secret_value()) if url else None) or configuration.home / "airflow.db"
+    file = configuration.sqlite_file
+    assert file is not None
     question = (
         "SELECT hostname, (julianday('now') - julianday(max(latest_heartbeat))) * 86400 FROM job"
         " WHERE job_type = ? AND state = 'running' GROUP BY hostname"

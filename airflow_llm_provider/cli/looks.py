@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_llm_provider.cli.components import component_environment
-from airflow_llm_provider.cli.database import URL_VARIABLE, sqlite_file, trouble
+from airflow_llm_provider.cli.database import URL_VARIABLE, trouble
 from airflow_llm_provider.cli.finding import Finding, Look
 from airflow_llm_provider.cli.health import JOBS, SILENCE, last_heard
 from airflow_llm_provider.cli.health import trouble as trouble_of_mode
@@ -23,6 +23,7 @@ from airflow_llm_provider.cli.looks_http import clock, from_address, looks_at_ce
 from airflow_llm_provider.cli.started import Started
 from airflow_llm_provider.config.airflow_settings import settings_of
 from airflow_llm_provider.config.configuration import Configuration
+from airflow_llm_provider.config.database import sqlite_file
 from airflow_llm_provider.config.setting import environment
 
 __all__ = ["looks"]

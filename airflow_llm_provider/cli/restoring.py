@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
-from airflow_llm_provider.cli.backup_file import UNREADABLE, entries, postgres, sqlite_file, versions
+from airflow_llm_provider.cli.backup_file import UNREADABLE, entries, postgres, versions
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.errors import ConfigurationError
 
@@ -80,8 +80,8 @@ def _read_manifest(path: Path) -> dict[str, str]:
 def _check_is_empty(configuration: Configuration) -> None:
     home = configuration.home
     found = [home / name for name in ("airflow.db", "secrets.json")]
-    if configuration.database.kind == "sqlite":
-        database = sqlite_file(configuration)
+    database = configuration.sqlite_file
+    if database is not None:
         # What a lost system has left beside it, SQLite would take for a part of the new one.
         found += [database.with_name(database.name + end) for end in _BESIDE]
     there = next((path for path in found if path.is_file() and path.stat().st_size), None)
@@ -169,9 +169,10 @@ def _write(content: IO[bytes], target: Path, mode: int, mkdir: Callable[[Path], 
 
 
 def _load(configuration: Configuration, dump: Path, undo: contextlib.ExitStack) -> None:
-    if configuration.database.kind == "sqlite":
+    database = configuration.sqlite_file
+    if database is not None:
         dump.chmod(0o600)
-        _place(dump, sqlite_file(configuration), undo)
+        _place(dump, database, undo)
         return
     postgres(
         configuration,

@@ -10,7 +10,7 @@ from pydantic import Field, SecretStr, field_validator
 
 from airflow_llm_provider.config.airflow_options import AirflowOptions, with_secrets_hidden
 from airflow_llm_provider.config.caching import CacheSettings
-from airflow_llm_provider.config.database import Database
+from airflow_llm_provider.config.database import Database, sqlite_file
 from airflow_llm_provider.config.execution import Execution
 from airflow_llm_provider.config.integrations import Integrations
 from airflow_llm_provider.config.kubernetes import Kubernetes
@@ -103,6 +103,14 @@ class Configuration(Section):
     def dags_folder(self) -> Path:
         """Where the workflow files are."""
         return self.workflows.folder or self.home / "dags"
+
+    @property
+    def sqlite_file(self) -> Path | None:
+        """The file of the metadata database; None where that is no SQLite."""
+        if self.database.kind != "sqlite":
+            return None
+        url = self.database.url
+        return sqlite_file(url.get_secret_value()) if url else self.home / "airflow.db"
 
     @property
     def broker(self) -> str | None:

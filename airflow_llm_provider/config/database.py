@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from pydantic import Field, SecretStr, model_validator
 from typing_extensions import Self
 
 from airflow_llm_provider.config.section import Duration, Section
 
-__all__ = ["Database", "Migrations", "Pool"]
+__all__ = ["Database", "Migrations", "Pool", "sqlite_file"]
 
 DatabaseType = Literal["postgresql", "sqlite"]
 
@@ -114,3 +115,13 @@ def _check_address(url: str) -> None:
             "'url' is no address of a database; write postgresql://user:password@host:5432/name, "
             "and characters such as / @ : # of the password as %2F %40 %3A %23"
         )
+
+
+def sqlite_file(url: str) -> Path | None:
+    """Give the file of an SQLite; None where the URL is of another database.
+
+    Args:
+        url: The database's URL.
+    """
+    scheme, _, place = url.partition("://")
+    return Path(unquote(place.partition("?")[0].removeprefix("/"))) if scheme.startswith("sqlite") else None

@@ -6,7 +6,6 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import unquote
 
 from airflow_llm_provider.config.configuration import Configuration
 from airflow_llm_provider.config.render import Source
@@ -151,9 +150,8 @@ def _writable(configuration: Configuration) -> Iterator[Path]:
     home, logging = configuration.home, configuration.observability.logging
     yield home
     yield configuration.dags_folder
-    url = configuration.database.url
-    if configuration.database.kind == "sqlite" and url is not None:
-        yield (home / unquote(url.get_secret_value().partition("///")[2].partition("?")[0])).parent
+    if configuration.sqlite_file is not None:
+        yield (home / configuration.sqlite_file).parent
     for folder in (configuration.fault_tolerance.checkpoint.storage, configuration.storage.results, logging.tasks):
         path = (folder or "").removeprefix("file://")
         if path and "://" not in path:
